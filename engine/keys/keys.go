@@ -1,0 +1,33 @@
+// Package keys is the keyspace: the only place where key bytes are built and read.
+//
+// A key is one prefix byte and fixed-width or length-led parts, so that the byte
+// order of keys is the order of the parts. Integers are big endian; a version that
+// is looked up as "newest not after v" is stored inverted, so that the newest
+// comes first. IDs are raw bytes, not hex.
+//
+//	prefix  parts                           value                               owner
+//	M       name                            store metadata                      engine/store
+//	A       uid                             account record                      engine/accounts
+//	N       name                            uid                                 engine/accounts
+//	D       uid, device                     what the server holds of a device   engine/accounts
+//	S       sha256(session)                 password session                    engine/accounts
+//	T       nist hash                       accepted NIST                       engine/accounts
+//	c       uid, seqno                      chain link as received              merklehot/sigchain
+//	s       uid                             chain state                         merklehot/sigchain
+//	k       kid                             owner of a key                      merklehot/sigchain
+//	g       sig id base                     uid, seqno                          merklehot/sigchain
+//	f       uid, other uid                  follow                              merklehot/directory
+//	F       uid, other uid                  follower                            merklehot/directory
+//	b       uid, generation, kid            per-user-key box                    merklehot/keyboxes
+//	p       uid, generation                 per-user-key prev                   merklehot/keyboxes
+//	x       uid, device                     device ephemeral key                merklehot/keyboxes
+//	y       uid, generation                 user ephemeral key                  merklehot/keyboxes
+//	z       uid, generation, device         user ephemeral key box              merklehot/keyboxes
+//	r       seqno                           signed root                         merklehot/roots
+//	h       hash meta                       seqno                               merklehot/roots
+//	l       tree, id, ^seqno                leaf value                          merklehot/tree
+//	e       tree, depth, prefix, child, ^seqno   edge to a child                merklehot/tree
+//
+// The test walks this table: prefixes are unique, constructors and decoders are
+// inverse, and order is as said.
+package keys

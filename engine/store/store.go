@@ -1,0 +1,346 @@
+// Package store opens Pebble and owns the one seam through which everything is
+// written: Update.
+//
+// Contract:
+//   - A transaction given to Update runs alone, after all earlier ones and seeing
+//     their writes. Its writes are kept whole or dropped whole.
+//   - Update returns only after the group that the transaction ran in is on stable
+//     storage and published; a refusal too, since it may rest on a neighbour.
+//   - The sealer adds, once per group and in the same batch, what the group as a
+//     whole needs (the Merkle root). What it returns belongs to the group's View.
+//   - A View shows one published group: nothing that could still be lost.
+//   - When a commit, a seal or the step after the fsync fails, nobody knows any more
+//     what is true: Options.Fatal is called and every waiting and later Update
+//     returns ErrStopped, never success.
+//
+// The package writes only keys.Meta records of its own. It imports engine/keys and
+// pebble; nothing else of the server imports pebble.
+package store
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keystead/keystead/engine/clock"
+	"github.com/keystead/keystead/engine/keys"
+)
+
+// Limits of the seam.
+const (
+	// pendingTxMax is how many transactions may wait for the committer; more
+	// callers block in Update until there is room or their context ends.
+	pendingTxMax = 8192
+	// groupTxMax is how many transactions share one batch, fsync and root.
+	groupTxMax = 4096
+	// groupBytesMax ends a group early, in bytes of its batch.
+	groupBytesMax = 16 << 20
+	// pipelineGroupsMax is how many groups may be between their batch and their
+	// fsync; while they wait, the next one already runs.
+	pipelineGroupsMax = 4
+)
+
+// schemaVersion is the version of our own records. A store written by a newer
+// one is refused.
+//
+//	1  first light
+const schemaVersion = 1
+
+// formatVersion is Pebble's on-disk format, set explicitly because its default
+// is older than the one (WAL sync chunks) that tells a damaged log from the end of
+// a log: with the default, replay would stop silently at a flipped bit and history
+// would be shorter.
+const formatVersion = pebble.FormatValueSeparation
+
+// Errors of the store.
+var (
+	ErrNotFound = errors.New("no such record")
+	// ErrStop ends a Scan early without an error.
+	ErrStop = errors.New("stop the scan")
+	// ErrStopped says that the store no longer accepts writes; whether the
+	// transaction took place is unknown.
+	ErrStopped = errors.New("the store has stopped")
+	// ErrNewer says that a newer version of the server has written the store.
+	ErrNewer = errors.New("the store was written by a newer version")
+	// ErrLocked says that another process has the store open.
+	ErrLocked = errors.New("the data folder is in use by another process")
+)
+
+// Options says where a store lies and what it is given from outside. Dir is the
+// only one without a default.
+type Options struct {
+	Dir        string
+	FS         vfs.FS       // default: the machine's
+	Clock      clock.Clock  // default: a monotone system clock
+	Rand       io.Reader    // used once, for the store's id; needed when the store is new
+	Logger     *slog.Logger // default: discards
+	CacheBytes int64        // default: 64 MiB
+	ReadOnly   bool         // for audits: Update is refused
+	// Fatal is called once when the state of the store is unknown. It should stop
+	// the process; it must not call the store. Default: panic.
+	Fatal func(error)
+}
+
+// Sealer completes each group of transactions. See the package comment.
+type Sealer interface {
+	// Seal sees the notes of all accepted transactions in order and may write
+	// into the same batch. An error is fatal.
+	Seal(tx *Tx, notes []any) (sealed any, err error)
+	// Durable is called after the group's fsync and before anybody sees it. An
+	// error is fatal.
+	Durable(sealed any) error
+}
+
+// Store is an open store. It is safe for concurrent use.
+type Store struct {
+	opts  Options
+	db    *pebble.DB
+	id    [16]byte
+	queue chan *pending
+	sync  chan *group
+
+	current atomic.Pointer[View] // newest published view
+	sealer  Sealer
+	sealed  any // what the sealer returned last; committer only
+
+	closing  chan struct{}
+	closed   sync.Once
+	loops    sync.WaitGroup
+	stopErr  atomic.Pointer[error]
+	updating sync.RWMutex // held for reading by Update, for writing by Close
+}
+
+type pending struct {
+	fn   func(*Tx) error
+	done chan error
+	err  error
+}
+
+// Open opens or creates the store in o.Dir. The folder is locked: a second Open,
+// by this or another process, fails with ErrLocked.
+func Open(o Options) (*Store, error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Monotone(clock.System())
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 64 << 20
+	}
+	if o.Fatal == nil {
+		o.Fatal = func(err error) { panic(err) }
+	}
+	s := &Store{
+		opts:    o,
+		queue:   make(chan *pending, pendingTxMax),
+		sync:    make(chan *group, pipelineGroupsMax),
+		closing: make(chan struct{}),
+	}
+	if err := s.openDB(); err != nil {
+		return nil, err
+	}
+	if err := s.openMeta(); err != nil {
+		return nil, errors.Join(err, s.db.Close())
+	}
+	s.current.Store(newView(s.db.NewSnapshot(), nil))
+	if !o.ReadOnly {
+		s.loops.Add(2)
+		go s.commitLoop()
+		go s.durabilityLoop()
+	}
+	return s, nil
+}
+
+func (s *Store) openDB() error {
+	cache := pebble.NewCache(s.opts.CacheBytes)
+	defer cache.Unref()
+	po := &pebble.Options{
+		FS:                          s.opts.FS,
+		Cache:                       cache,
+		FormatMajorVersion:          formatVersion,
+		Logger:                      pebbleLogger{s},
+		MemTableSize:                64 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		ReadOnly:                    s.opts.ReadOnly,
+	}
+	po.EventListener = &pebble.EventListener{
+		BackgroundError: func(err error) { s.opts.Logger.Error("store: background error", "err", err) },
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			s.opts.Logger.Error("store: corrupt file", "path", i.Path, "err", i.Details)
+		},
+		DiskSlow: func(i pebble.DiskSlowInfo) {
+			s.opts.Logger.Warn("store: slow disk", "path", i.Path, "took", i.Duration)
+		},
+		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
+			s.opts.Logger.Warn("store: writes stall", "reason", i.Reason)
+		},
+	}
+	db, err := pebble.Open(s.opts.Dir, po)
+	if err != nil {
+		if isLockError(err) {
+			return fmt.Errorf("open store %s: %w (%v)", s.opts.Dir, ErrLocked, err)
+		}
+		return fmt.Errorf("open store %s: %w", s.opts.Dir, err)
+	}
+	s.db = db
+	return nil
+}
+
+// openMeta reads, or on a new store writes, the schema version and the store's id.
+func (s *Store) openMeta() error {
+	v, closer, err := s.db.Get(keys.Meta("schema"))
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return s.createMeta()
+	case err != nil:
+		return fmt.Errorf("read the store's version: %w", err)
+	}
+	version, convErr := strconv.Atoi(string(v))
+	closer.Close()
+	if convErr != nil || version < 1 {
+		return fmt.Errorf("the store's version does not read as a number")
+	}
+	if version > schemaVersion {
+		return fmt.Errorf("store of version %d, this program knows %d: %w", version, schemaVersion, ErrNewer)
+	}
+	id, closer, err := s.db.Get(keys.Meta("id"))
+	if err != nil {
+		return fmt.Errorf("read the store's id: %w", err)
+	}
+	defer closer.Close()
+	if n, err := hex.Decode(s.id[:], id); err != nil || n != len(s.id) {
+		return fmt.Errorf("the store's id is malformed")
+	}
+	return nil
+}
+
+func (s *Store) createMeta() error {
+	if s.opts.ReadOnly {
+		return fmt.Errorf("%s: %w: not a store", s.opts.Dir, ErrNotFound)
+	}
+	if s.opts.Rand == nil {
+		return fmt.Errorf("a new store needs a random source")
+	}
+	if _, err := io.ReadFull(s.opts.Rand, s.id[:]); err != nil {
+		return fmt.Errorf("make the store's id: %w", err)
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	_ = b.Set(keys.Meta("schema"), []byte(strconv.Itoa(schemaVersion)), nil)
+	_ = b.Set(keys.Meta("id"), []byte(hex.EncodeToString(s.id[:])), nil)
+	if err := b.Commit(pebble.Sync); err != nil {
+		return fmt.Errorf("write the store's version: %w", err)
+	}
+	return nil
+}
+
+// ID is the store's random name, made when it was created.
+func (s *Store) ID() [16]byte { return s.id }
+
+// SetSealer installs the sealer and what belongs to the present state. It is
+// called once, before the first Update and before views are shared.
+func (s *Store) SetSealer(sealer Sealer, sealed any) {
+	s.sealer, s.sealed = sealer, sealed
+	old := s.current.Swap(newView(s.db.NewSnapshot(), sealed))
+	old.Close()
+}
+
+// Update runs fn as one transaction and returns its error, or nil once its writes
+// are on stable storage and visible to views. fn runs on the committer: it must be
+// quick, must not block, and must keep no reference to tx.
+//
+// ctx only bounds the wait for a place in the queue: once queued the outcome is
+// waited for, because a caller that left could not know it.
+func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
+	if s.opts.ReadOnly {
+		return fmt.Errorf("read-only: %w", ErrStopped)
+	}
+	s.updating.RLock()
+	defer s.updating.RUnlock()
+	if err := s.stopped(); err != nil {
+		return err
+	}
+	p := &pending{fn: fn, done: make(chan error, 1)}
+	select {
+	case s.queue <- p:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closing:
+		return ErrStopped
+	}
+	return <-p.done
+}
+
+// Now reads the store's clock.
+func (s *Store) Now() time.Time { return s.opts.Clock() }
+
+func (s *Store) stopped() error {
+	if e := s.stopErr.Load(); e != nil {
+		return fmt.Errorf("%w: %v", ErrStopped, *e)
+	}
+	select {
+	case <-s.closing:
+		return ErrStopped
+	default:
+		return nil
+	}
+}
+
+// fail records that the state of the store is unknown and tells the owner once.
+func (s *Store) fail(err error) {
+	if s.stopErr.CompareAndSwap(nil, &err) {
+		s.opts.Logger.Error("store: stopping, the state is unknown", "err", err)
+		s.opts.Fatal(err)
+	}
+}
+
+// Close finishes what was queued, then closes the database. Views must have been
+// closed by their owners.
+func (s *Store) Close() error {
+	var err error
+	s.closed.Do(func() {
+		close(s.closing)
+		s.updating.Lock() // waits for callers inside Update
+		close(s.queue)
+		s.updating.Unlock()
+		s.loops.Wait()
+		s.current.Load().Close()
+		err = s.db.Close()
+	})
+	return err
+}
+
+// Metrics exposes the database's own figures to the operator's side.
+func (s *Store) Metrics() *pebble.Metrics { return s.db.Metrics() }
+
+// pebbleLogger turns Pebble's messages into ours. Pebble calls Fatalf when it can
+// no longer keep its promises.
+type pebbleLogger struct{ s *Store }
+
+func (l pebbleLogger) Infof(format string, args ...any) {
+	l.s.opts.Logger.Debug("pebble: " + fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.s.opts.Logger.Error("pebble: " + fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.s.fail(fmt.Errorf("pebble: "+format, args...))
+}

@@ -1,0 +1,142 @@
+// Package config is the one configuration file of the server: the struct, the
+// defaults, the check, and the printed reference, which are all the same text.
+//
+// The file is TOML. Every field carries its own prose in a `doc` tag; Print writes
+// a complete file from the defaults, and parsing that file gives the defaults back
+// (a test holds this). A setting comes from the default, then the file, then a
+// command-line flag; there is no fourth source. Mistakes are Problems: one line
+// each, with the position and with what to change.
+//
+// The package imports only the TOML parser. It reads no file, no clock and no
+// environment by itself: callers hand in bytes and a getenv function.
+package config
+
+import (
+	"net"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config is everything an operator can set. The zero value is not useful; start
+// from Default.
+type Config struct {
+	Devel bool `toml:"devel" doc:"Serve clients in devel run mode (KEYBASE_RUN_MODE=devel) instead of released ones: the first root of the tree has seqno 1 and the hooks for the client's own tests are open. Anybody may use those hooks: never set this on a server that holds real accounts. Fixed at the first start; a folder made without it does not start with it, nor the other way round."`
+
+	Data   Data   `toml:"data" doc:"Where everything is kept."`
+	HTTP   HTTP   `toml:"http" doc:"The REST door: what clients call KEYBASE_SERVER_URI."`
+	RPC    RPC    `toml:"rpc" doc:"The RPC door (framed msgpack: push messages and chat): what clients call KEYBASE_PUSH_SERVER_URI."`
+	Ops    Ops    `toml:"ops" doc:"The operator's listener: /healthz and /metrics."`
+	Merkle Merkle `toml:"merkle" doc:"The tree of signed roots."`
+	Log    Log    `toml:"log" doc:"The log on standard error. Sessions, tokens, passphrase material and signatures are hidden at every level."`
+}
+
+// Data is the section about the data folder.
+type Data struct {
+	Dir string `toml:"dir" doc:"The data folder: the store, the signing key (keys/merkle.pem) and endpoints.json. Made at the first start. Empty means $XDG_DATA_HOME/keystead, or ~/.local/share/keystead; never a folder that depends on where the command is run, because another folder is another server with another key."`
+}
+
+// HTTP is the section about the REST door.
+type HTTP struct {
+	Listen    string `toml:"listen" doc:"host:port to listen on. The door speaks plain HTTP; on an address that others can reach, put a proxy with TLS in front."`
+	PublicURL string `toml:"public_url" doc:"What clients are told to use, for instance \"https://keys.example.org\": scheme and host, a port if it is not the usual one, no path and no slash at the end (a client takes a path as a replacement of its own prefix). Empty means http:// and the address listened on."`
+}
+
+// RPC is the section about the framed-msgpack door.
+type RPC struct {
+	Listen    string `toml:"listen" doc:"host:port to listen on. The door speaks plain frames; on an address that others can reach, put a TLS proxy in front."`
+	PublicURI string `toml:"public_uri" doc:"What clients are told to use, for instance \"fmprpc+tls://keys.example.org:9911\": the scheme fmprpc or fmprpc+tls, a host and a port. Empty means fmprpc:// and the address listened on."`
+}
+
+// Ops is the section about the operator's listener.
+type Ops struct {
+	Listen string `toml:"listen" doc:"host:port for health and metrics, plain HTTP and without authentication: keep it on this machine or in a private network. Empty turns it off, and with it the health command."`
+}
+
+// Merkle is the section about the tree of signed roots.
+type Merkle struct {
+	Heartbeat time.Duration `toml:"heartbeat" doc:"Sign a new root after this long even if nothing changed, so that clients see the tree's clock move (they judge the age of their ephemeral keys by it). From \"1m\" to \"24h\"; \"0s\" turns it off."`
+}
+
+// Log is the section about logging.
+type Log struct {
+	Level  string `toml:"level" doc:"The least level that is written: \"debug\", \"info\", \"warn\" or \"error\"."`
+	Format string `toml:"format" doc:"\"text\" for people or \"json\" for collectors; one record a line in both."`
+}
+
+// Bounds of settings.
+const (
+	fileBytesMax = 1 << 20 // of a configuration file
+	heartbeatMin = time.Minute
+	heartbeatMax = 24 * time.Hour
+	pathBytesMax = 4096 // of a path or an address
+)
+
+// Default is the configuration of a server that was told nothing: it listens on
+// this machine only, on the addresses that clients in devel run mode try first.
+// client: go/libkb/constants.go:DevelServerURI
+func Default() Config {
+	return Config{
+		HTTP:   HTTP{Listen: "127.0.0.1:3000"},
+		RPC:    RPC{Listen: "127.0.0.1:9911"},
+		Ops:    Ops{Listen: "127.0.0.1:3001"},
+		Merkle: Merkle{Heartbeat: time.Hour},
+		Log:    Log{Level: "info", Format: "text"},
+	}
+}
+
+// Resolve fills what depends on the machine: the data folder when none is set.
+// Without a home folder (a bare service account) it is ./keystead-data.
+func (c Config) Resolve(getenv func(string) string) Config {
+	if c.Data.Dir != "" {
+		return c
+	}
+	switch xdg, home := getenv("XDG_DATA_HOME"), getenv("HOME"); {
+	case filepath.IsAbs(xdg):
+		c.Data.Dir = filepath.Join(xdg, "keystead")
+	case filepath.IsAbs(home):
+		c.Data.Dir = filepath.Join(home, ".local", "share", "keystead")
+	case getenv("LOCALAPPDATA") != "":
+		c.Data.Dir = filepath.Join(getenv("LOCALAPPDATA"), "keystead")
+	default:
+		c.Data.Dir = "keystead-data"
+	}
+	return c
+}
+
+// ServerURI is what clients put into KEYBASE_SERVER_URI; bound is the address that
+// the REST door really listens on.
+func (c Config) ServerURI(bound string) string {
+	if c.HTTP.PublicURL != "" {
+		return c.HTTP.PublicURL
+	}
+	return "http://" + dialable(bound)
+}
+
+// PushURI is what clients put into KEYBASE_PUSH_SERVER_URI; bound is the address
+// that the RPC door really listens on.
+func (c Config) PushURI(bound string) string {
+	if c.RPC.PublicURI != "" {
+		return c.RPC.PublicURI
+	}
+	return "fmprpc://" + dialable(bound)
+}
+
+// dialable turns a listening address into one that can be called from this
+// machine: "every address" becomes the loopback.
+func dialable(bound string) string {
+	host, port, err := net.SplitHostPort(bound)
+	if err != nil {
+		return bound
+	}
+	if host == "" {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	if ip := net.ParseIP(strings.Trim(host, "[]")); ip != nil && ip.IsUnspecified() {
+		if ip.To4() == nil {
+			return net.JoinHostPort("::1", port)
+		}
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return bound
+}

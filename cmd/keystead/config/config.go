@@ -33,7 +33,7 @@ type Config struct {
 
 // Data is the section about the data folder.
 type Data struct {
-	Dir string `toml:"dir" doc:"The data folder: the store, the signing key (keys/merkle.pem) and endpoints.json. Made at the first start. Empty means $XDG_DATA_HOME/keystead, or ~/.local/share/keystead; never a folder that depends on where the command is run, because another folder is another server with another key."`
+	Dir string `toml:"dir" doc:"The data folder: the store, the signing key (keys/merkle.pem) and endpoints.json. Made at the first start. Empty means $XDG_DATA_HOME/keystead, or ~/.local/share/keystead; not a folder that depends on where the command is run (only an account without a home folder gets ./keystead-data), because another folder is another server with another key."`
 }
 
 // HTTP is the section about the REST door.

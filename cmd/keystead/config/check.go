@@ -1,0 +1,200 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Check says everything that is wrong or unwise about the values; positions are
+// added by Parse.
+func (c Config) Check() Problems {
+	var k checker
+	k.address("http.listen", c.HTTP.Listen)
+	k.address("rpc.listen", c.RPC.Listen)
+	if c.Ops.Listen != "" {
+		k.address("ops.listen", c.Ops.Listen)
+	}
+	k.distinct(c)
+	k.publicURL(c.HTTP)
+	k.publicURI(c.RPC)
+	k.exposure(c)
+	if len(c.Data.Dir) > pathBytesMax || strings.ContainsRune(c.Data.Dir, 0) {
+		k.mistake("data.dir", "is not a path; write the folder where the server keeps its data")
+	}
+	if h := c.Merkle.Heartbeat; h != 0 && (h < heartbeatMin || h > heartbeatMax) {
+		k.mistake("merkle.heartbeat", "%s is out of range; write %q to %q, or \"0s\" for none", spellDuration(h), spellDuration(heartbeatMin), spellDuration(heartbeatMax))
+	}
+	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	k.oneOf("log.format", c.Log.Format, "text", "json")
+	return k.problems
+}
+
+type checker struct{ problems Problems }
+
+func (k *checker) mistake(field, format string, args ...any) {
+	k.problems = append(k.problems, Problem{Field: field, Text: fmt.Sprintf(format, args...)})
+}
+
+func (k *checker) warn(field, format string, args ...any) {
+	k.problems = append(k.problems, Problem{Field: field, Warning: true, Text: fmt.Sprintf(format, args...)})
+}
+
+func (k *checker) oneOf(field, value string, allowed ...string) {
+	for _, a := range allowed {
+		if value == a {
+			return
+		}
+	}
+	k.mistake(field, "%q is unknown; write one of: %s", clip(value), strings.Join(allowed, ", "))
+}
+
+// address checks a listening address: host:port with a numeric port.
+func (k *checker) address(field, value string) {
+	if why := addressFault(value); why != "" {
+		k.mistake(field, "%q %s; write host:port, such as \"127.0.0.1:3000\"", clip(value), why)
+	}
+}
+
+// addressFault says what keeps a value from being host:port, or nothing.
+func addressFault(value string) string {
+	if len(value) > pathBytesMax {
+		return "is too long"
+	}
+	host, port, err := net.SplitHostPort(value)
+	if err != nil {
+		if strings.Count(value, ":") > 1 && !strings.Contains(value, "[") {
+			return "has more than one colon (an IPv6 host stands in brackets)"
+		}
+		return "has no port"
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || strconv.FormatUint(n, 10) != port {
+		return "has a port that is not a number from 0 to 65535"
+	}
+	if strings.ContainsAny(host, " \t/@'\"\\`$") || !printable(host) {
+		return "has a host with a character that no host name has"
+	}
+	return ""
+}
+
+// distinct refuses two doors on one address; port 0 (any free port) never clashes.
+func (k *checker) distinct(c Config) {
+	doors := []struct{ field, address string }{
+		{"http.listen", c.HTTP.Listen}, {"rpc.listen", c.RPC.Listen}, {"ops.listen", c.Ops.Listen},
+	}
+	for i, a := range doors {
+		for _, b := range doors[:i] {
+			if a.address != "" && a.address == b.address && !strings.HasSuffix(a.address, ":0") {
+				k.mistake(a.field, "is the address of %s too; give each door its own port", b.field)
+			}
+		}
+	}
+}
+
+// publicURL checks what clients will use as KEYBASE_SERVER_URI. A path there is
+// taken instead of the client's own prefix, even a lone slash.
+// client: go/libkb/client.go:genClientConfigForInternalAPI
+func (k *checker) publicURL(h HTTP) {
+	if h.PublicURL == "" {
+		return
+	}
+	u, fault := parsePublic(h.PublicURL)
+	switch {
+	case fault != "":
+		k.mistake("http.public_url", "%q %s; write it as \"https://keys.example.org\"", clip(h.PublicURL), fault)
+	case u.Scheme != "http" && u.Scheme != "https":
+		k.mistake("http.public_url", "has the scheme %q; write http:// or https://", clip(u.Scheme))
+	case strings.HasSuffix(h.PublicURL, "/"):
+		k.mistake("http.public_url", "ends in a slash, which clients take as a path; write %q", strings.TrimRight(clip(h.PublicURL), "/"))
+	case u.Path != "":
+		k.mistake("http.public_url", "has the path %q, which clients would put in place of their own; leave it out", clip(u.Path))
+	}
+}
+
+// publicURI checks what clients will use as KEYBASE_PUSH_SERVER_URI.
+func (k *checker) publicURI(r RPC) {
+	if r.PublicURI == "" {
+		return
+	}
+	u, fault := parsePublic(r.PublicURI)
+	switch {
+	case fault != "":
+		k.mistake("rpc.public_uri", "%q %s; write it as \"fmprpc+tls://keys.example.org:9911\"", clip(r.PublicURI), fault)
+	case u.Scheme != "fmprpc" && u.Scheme != "fmprpc+tls":
+		k.mistake("rpc.public_uri", "has the scheme %q; write fmprpc:// or fmprpc+tls://", clip(u.Scheme))
+	case u.Port() == "":
+		k.mistake("rpc.public_uri", "has no port, and clients know no default for it; write host:port")
+	case u.Path != "":
+		k.mistake("rpc.public_uri", "has the path %q; leave it out", clip(u.Path))
+	}
+}
+
+// parsePublic parses an address for clients and says what is wrong with its shape.
+func parsePublic(s string) (*url.URL, string) {
+	if len(s) > pathBytesMax || !printable(s) || strings.ContainsAny(s, " '\"\\`$;&|<>") {
+		return nil, "has a character that no address has"
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, "is not an address"
+	case u.Hostname() == "":
+		return nil, "has no host"
+	case u.User != nil:
+		return nil, "has a user name"
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return nil, "has more than a host and a port"
+	}
+	return u, ""
+}
+
+// exposure warns of doors that others can reach without TLS, and of an operator's
+// listener that others can reach at all.
+func (k *checker) exposure(c Config) {
+	if !loopback(c.HTTP.Listen) && !strings.HasPrefix(c.HTTP.PublicURL, "https://") {
+		k.warn("http.listen", "%s can be reached from outside and the door speaks plain HTTP; put a TLS proxy in front and set http.public_url to its https:// address", clip(c.HTTP.Listen))
+	}
+	if !loopback(c.RPC.Listen) && !strings.HasPrefix(c.RPC.PublicURI, "fmprpc+tls://") {
+		k.warn("rpc.listen", "%s can be reached from outside and the door speaks plain frames; put a TLS proxy in front and set rpc.public_uri to its fmprpc+tls:// address", clip(c.RPC.Listen))
+	}
+	if c.Ops.Listen != "" && !loopback(c.Ops.Listen) {
+		k.warn("ops.listen", "%s can be reached from outside and asks for no password; listen on 127.0.0.1, or let only your monitoring reach it", clip(c.Ops.Listen))
+	}
+	if c.Devel && !(loopback(c.HTTP.Listen) && loopback(c.RPC.Listen)) {
+		k.warn("devel", "opens test hooks to everybody who can reach the doors; listen on 127.0.0.1")
+	}
+}
+
+// loopback says whether only this machine can reach an address. An address that
+// does not parse has its own problem line and is not warned of again.
+func loopback(address string) bool {
+	if addressFault(address) != "" {
+		return true
+	}
+	host, _, _ := net.SplitHostPort(address)
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+func printable(s string) bool {
+	for _, r := range s {
+		if r <= ' ' || r == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// clip keeps a problem line short whatever stood in the file.
+func clip(s string) string {
+	const clipBytesMax = 80
+	if len(s) > clipBytesMax {
+		return s[:clipBytesMax] + "..."
+	}
+	return s
+}

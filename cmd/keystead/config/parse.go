@@ -1,0 +1,218 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Parse reads a file over the defaults and checks the outcome. It goes on after a
+// mistake, so that one run shows all of them; the Config is usable only when
+// problems.Err() is nil.
+func Parse(file []byte) (Config, Problems) {
+	c := Default()
+	if len(file) > fileBytesMax {
+		return c, Problems{{Text: fmt.Sprintf("the file has %d bytes; a configuration has at most %d", len(file), fileBytesMax)}}
+	}
+	tree := map[string]any{}
+	if _, err := toml.Decode(string(file), &tree); err != nil {
+		p := Problem{Text: "not TOML: " + oneLine(err.Error())}
+		var pe toml.ParseError
+		if errors.As(err, &pe) {
+			p = Problem{Line: pe.Position.Line, Col: pe.Position.Col, Text: "not TOML: " + oneLine(pe.Message)}
+		}
+		return c, Problems{p}
+	}
+	d := decoder{positions: scan(string(file))}
+	d.table(reflect.ValueOf(&c).Elem(), tree, "")
+	problems := append(d.problems, c.Check()...)
+	for i := range problems {
+		if problems[i].Line == 0 {
+			at := d.positions[problems[i].Field]
+			problems[i].Line, problems[i].Col = at.line, at.col
+		}
+	}
+	sort.SliceStable(problems, func(i, j int) bool { return problems[i].Line < problems[j].Line })
+	return c, problems
+}
+
+// decoder carries TOML values into the struct by the `toml` tags. It is ours
+// rather than the library's because the library stops at the first mistake and
+// gives no position for an unknown key.
+type decoder struct {
+	positions map[string]position
+	problems  Problems
+}
+
+func (d *decoder) mistake(field, format string, args ...any) {
+	at := d.positions[field]
+	d.problems = append(d.problems, Problem{Line: at.line, Col: at.col, Field: field, Text: fmt.Sprintf(format, args...)})
+}
+
+func (d *decoder) table(v reflect.Value, tree map[string]any, prefix string) {
+	known := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		known[v.Type().Field(i).Tag.Get("toml")] = v.Field(i)
+	}
+	for _, key := range sortedKeys(tree) {
+		name := prefix + key
+		field, ok := known[key]
+		if !ok {
+			d.unknown(name, key, sortedKeys(known))
+			continue
+		}
+		if field.Kind() != reflect.Struct {
+			d.value(field, tree[key], name)
+			continue
+		}
+		sub, ok := tree[key].(map[string]any)
+		if !ok {
+			d.mistake(name, "is a section; write [%s] on a line of its own and its fields below", name)
+			continue
+		}
+		d.table(field, sub, name+".")
+	}
+}
+
+func (d *decoder) unknown(name, key string, known []string) {
+	best, bestDistance := "", 3
+	for _, k := range known {
+		if n := distance(strings.ToLower(key), k); n < bestDistance {
+			best, bestDistance = k, n
+		}
+	}
+	if best != "" {
+		d.mistake(name, "unknown; did you mean %q?", best)
+		return
+	}
+	d.mistake(name, "unknown; take it out, or use one of: %s", strings.Join(known, ", "))
+}
+
+func (d *decoder) value(field reflect.Value, got any, name string) {
+	if field.Type() == reflect.TypeFor[time.Duration]() {
+		text, ok := got.(string)
+		if !ok {
+			d.mistake(name, "is %s; write a duration in quotes, such as \"90s\" or \"1h\"", kindName(got))
+			return
+		}
+		value, err := time.ParseDuration(text)
+		if err != nil {
+			d.mistake(name, "%q is not a duration; write one such as \"90s\", \"10m\" or \"1h\"", text)
+			return
+		}
+		field.SetInt(int64(value))
+		return
+	}
+	switch value := got.(type) {
+	case bool:
+		if field.Kind() == reflect.Bool {
+			field.SetBool(value)
+			return
+		}
+	case string:
+		if field.Kind() == reflect.String {
+			field.SetString(value)
+			return
+		}
+	}
+	want := map[reflect.Kind]string{reflect.Bool: "true or false, without quotes", reflect.String: "text in quotes"}
+	d.mistake(name, "is %s; write %s", kindName(got), want[field.Kind()])
+}
+
+// kindName says what a TOML value is, in the words of people who write TOML.
+func kindName(v any) string {
+	switch v.(type) {
+	case bool:
+		return "true or false"
+	case string:
+		return "text"
+	case int64, float64:
+		return "a number"
+	case map[string]any:
+		return "a section"
+	case []any, []map[string]any:
+		return "a list"
+	}
+	return "a date"
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// position is a 1-based place in the file.
+type position struct{ line, col int }
+
+// scan finds where each key is set, by its full name ("http.listen"). It reads
+// headers and "key =" lines only: good enough to point at a line, and never used
+// for a value.
+func scan(file string) map[string]position {
+	out := map[string]position{}
+	table := ""
+	for i, line := range strings.Split(file, "\n") {
+		text := strings.TrimLeft(line, " \t")
+		at := position{line: i + 1, col: len(line) - len(text) + 1}
+		if strings.HasPrefix(text, "[") {
+			name, _, _ := strings.Cut(strings.Trim(text, "["), "]")
+			name = bareKey(name)
+			out[name], table = at, name+"."
+			continue
+		}
+		key, _, found := strings.Cut(text, "=")
+		if !found || strings.HasPrefix(text, "#") {
+			continue
+		}
+		name := table + bareKey(key)
+		if _, seen := out[name]; !seen {
+			out[name] = at
+		}
+		if first, _, dotted := strings.Cut(name, "."); dotted {
+			if _, seen := out[first]; !seen {
+				out[first] = at
+			}
+		}
+	}
+	return out
+}
+
+// bareKey takes spaces and quotes off the parts of a key.
+func bareKey(s string) string {
+	parts := strings.Split(s, ".")
+	for i, p := range parts {
+		parts[i] = strings.Trim(strings.TrimSpace(p), `"'`)
+	}
+	return strings.Join(parts, ".")
+}
+
+// distance is the number of single-letter edits between two short words.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -29,6 +29,7 @@ const (
 	prefixLease        = 'L'
 	prefixActiveDevice = 'd'
 	prefixFavorite     = 'a'
+	prefixMail         = 'E'
 )
 
 func cat(prefix byte, parts ...[]byte) []byte {
@@ -192,6 +193,11 @@ func UserEKBox(u kbsig.UID, generation int, d kbsig.DeviceID) []byte {
 	return cat(prefixUserEKBox, u[:], be64(uint64(generation)), d[:])
 }
 
+// UserEKBoxes is the prefix of the boxes of one generation.
+func UserEKBoxes(u kbsig.UID, generation int) []byte {
+	return cat(prefixUserEKBox, u[:], be64(uint64(generation)))
+}
+
 // Lease is the key of a downgrade lease.
 func Lease(u kbsig.UID, id [16]byte) []byte { return cat(prefixLease, u[:], id[:]) }
 
@@ -219,3 +225,6 @@ func FavoriteOf(k []byte) (folderType byte, name string, ok bool) {
 	}
 	return k[17], string(k[18:]), true
 }
+
+// Mail is the key of a taken mail address, in its comparable form.
+func Mail(normal string) []byte { return cat(prefixMail, []byte(normal)) }

@@ -9,7 +9,9 @@
 //	M       name                            store metadata                      engine/store
 //	A       uid                             account record                      engine/accounts
 //	N       name                            uid                                 engine/accounts
+//	E       mail address                    uid                                 engine/accounts
 //	D       uid, device                     what the server holds of a device   engine/accounts
+//	d       uid, device                     signing kid of an active device     engine/accounts
 //	S       sha256(session)                 password session                    engine/accounts
 //	T       nist hash                       accepted NIST                       engine/accounts
 //	c       uid, seqno                      chain link as received              merklehot/sigchain
@@ -18,15 +20,19 @@
 //	g       sig id base                     uid, seqno                          merklehot/sigchain
 //	f       uid, other uid                  follow                              merklehot/directory
 //	F       uid, other uid                  follower                            merklehot/directory
+//	L       uid, lease id                   downgrade lease                     merklehot/identity
+//	v       uid, kid                        synced secret key bundle            merklehot/keyboxes
+//	a       uid, folder type, name          favourite folder                    kbfsblocks/tlf
 //	b       uid, generation, kid            per-user-key box                    merklehot/keyboxes
 //	p       uid, generation                 per-user-key prev                   merklehot/keyboxes
 //	x       uid, device                     device ephemeral key                merklehot/keyboxes
 //	y       uid, generation                 user ephemeral key                  merklehot/keyboxes
 //	z       uid, generation, device         user ephemeral key box              merklehot/keyboxes
+//	q       uid, message id                 in-band message                     chatlog/gregor
 //	r       seqno                           signed root                         merklehot/roots
 //	h       hash meta                       seqno                               merklehot/roots
 //	l       tree, id, ^seqno                leaf value                          merklehot/tree
-//	e       tree, depth, prefix, child, ^seqno   edge to a child                merklehot/tree
+//	e       tree, depth, prefix, ^seqno     children of a node that changed     merklehot/tree
 //
 // The test walks this table: prefixes are unique, constructors and decoders are
 // inverse, and order is as said.

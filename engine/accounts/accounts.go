@@ -1,0 +1,159 @@
+// Package accounts holds what the server knows of a user that nobody signs:
+// password verifiers, salts, sessions and accepted tokens, device server halves,
+// mail address, versions that tell clients to fetch again.
+//
+// Every function takes a store.Reader or a store.Tx and leaves the rest to the
+// caller's transaction. Invariants: a name once taken is never freed; IDVersion and
+// PrivateVersion only grow; no password-equivalent is stored (of pwh only the public
+// key derived from it) and tokens are stored as hashes.
+//
+// It writes the key families A, N, D, d, S and T of engine/keys.
+package accounts
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+)
+
+// Status of an account. client: go/libkb/constants.go:StatusCode
+const (
+	StatusActive  = 0
+	StatusDeleted = 216
+)
+
+// Errors of this package.
+var (
+	ErrNameTaken = errors.New("the name is taken")
+	ErrNoUser    = errors.New("no such user")
+	ErrNoDevice  = errors.New("no such device")
+	ErrNoSession = errors.New("no such session")
+	ErrNoToken   = errors.New("no such token")
+)
+
+// Account is what the server holds of one user.
+type Account struct {
+	UID    kbsig.UID      `codec:"u"`
+	Name   kbsig.Username `codec:"n"`
+	Cased  string         `codec:"c"` // the name as typed at sign-up
+	Status int            `codec:"st"`
+
+	Salt       [16]byte  `codec:"sa"` // of the passphrase stream
+	PwhVersion int       `codec:"pv"` // 3
+	PDPKA4     kbsig.KID `codec:"p4"` // derived from pwh, which is not kept
+	PDPKA5     kbsig.KID `codec:"p5"`
+	Generation int       `codec:"g"` // of the passphrase, from 1
+	RandomPW   bool      `codec:"rp"`
+
+	Email         string `codec:"e,omitempty"`
+	EmailVerified bool   `codec:"ev,omitempty"`
+	Invitation    string `codec:"i,omitempty"`
+
+	FullName string `codec:"fn,omitempty"`
+	Bio      string `codec:"bi,omitempty"`
+	Location string `codec:"lo,omitempty"`
+
+	// IDVersion grows with every change that user/lookup shows; clients fetch
+	// again when merkle/path names a higher one.
+	IDVersion int64 `codec:"iv"`
+	// PrivateVersion grows with every change that key/fetch_private shows.
+	PrivateVersion int64 `codec:"kv"`
+	// TrackVersion grows with every change of the user's follower lists.
+	TrackVersion int64 `codec:"tv"`
+
+	CTime        int64 `codec:"ct"` // unix seconds
+	MTime        int64 `codec:"mt"`
+	LastIDChange int64 `codec:"lc"`
+}
+
+// Get loads a user's account; the error is ErrNoUser if there is none.
+func Get(r store.Reader, u kbsig.UID) (*Account, error) {
+	a, err := store.Load[Account](r, keys.Account(u))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, ErrNoUser
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load account %s: %w", u, err)
+	}
+	return &a, nil
+}
+
+// ByName loads the account of a name; the error is ErrNoUser if nobody has it.
+func ByName(r store.Reader, n kbsig.Username) (*Account, error) {
+	u, err := store.Load[kbsig.UID](r, keys.Name(n))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, ErrNoUser
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load name: %w", err)
+	}
+	return Get(r, u)
+}
+
+// ByMail loads the account whose verified or sign-up address is the given one.
+// Addresses compare in lower case.
+func ByMail(r store.Reader, mail string) (*Account, error) {
+	u, err := store.Load[kbsig.UID](r, keys.Mail(NormalMail(mail)))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, ErrNoUser
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load mail address: %w", err)
+	}
+	return Get(r, u)
+}
+
+// NormalMail is the form in which addresses are compared.
+func NormalMail(mail string) string { return strings.ToLower(strings.TrimSpace(mail)) }
+
+// ErrMailTaken says that another account has the address.
+var ErrMailTaken = errors.New("the mail address is taken")
+
+// Create writes a new account under its name. The name and the uid must be free.
+func Create(tx *store.Tx, a *Account) error {
+	taken, err := store.Has(tx, keys.Name(a.Name))
+	if err != nil {
+		return err
+	}
+	if taken {
+		return ErrNameTaken
+	}
+	// The uid is a hash of the name cut to 15 bytes: a second name with the same
+	// uid is as good as impossible, and must not overwrite the first.
+	if taken, err = store.Has(tx, keys.Account(a.UID)); err != nil {
+		return err
+	} else if taken {
+		return ErrNameTaken
+	}
+	if a.Email != "" {
+		if taken, err = store.Has(tx, keys.Mail(NormalMail(a.Email))); err != nil {
+			return err
+		} else if taken {
+			return ErrMailTaken
+		}
+		store.Save(tx, keys.Mail(NormalMail(a.Email)), a.UID)
+	}
+	a.CTime = tx.Now().Unix()
+	a.MTime, a.LastIDChange = a.CTime, a.CTime
+	a.IDVersion, a.PrivateVersion, a.TrackVersion = 1, 1, 1
+	store.Save(tx, keys.Name(a.Name), a.UID)
+	Put(tx, a)
+	return nil
+}
+
+// Put writes an account back.
+func Put(tx *store.Tx, a *Account) { store.Save(tx, keys.Account(a.UID), a) }
+
+// TouchIdentity notes a change that user/lookup shows.
+func (a *Account) TouchIdentity(now time.Time) {
+	a.IDVersion++
+	a.MTime, a.LastIDChange = now.Unix(), now.Unix()
+}
+
+// TouchPrivate notes a change that key/fetch_private shows.
+func (a *Account) TouchPrivate() { a.PrivateVersion++ }

@@ -1,0 +1,109 @@
+// Package keyboxes keeps encrypted key material for others: per-user-key boxes and
+// the chain of earlier generations, device and user ephemeral keys with their boxes,
+// synced secret keys. The server can open none of it.
+//
+// Functions take the caller's transaction. What may be stored, and for whom, has
+// been decided before: by the chain for per-user keys, by the signed statement for
+// ephemeral keys.
+//
+// It writes the key families b, p, x, y, z and v of engine/keys.
+package keyboxes
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+)
+
+// Box is a per-user-key seed encrypted to one device.
+// client: go/libkb/per_user_key.go:PerUserKeyBox
+type Box struct {
+	Generation int       `codec:"g"`
+	Box        string    `codec:"b"` // base64 of an encryption packet
+	Receiver   kbsig.KID `codec:"r"`
+}
+
+// Prev is the seed of one generation encrypted under the next.
+type Prev struct {
+	Generation int    `codec:"g"` // of the seed inside
+	Ciphertext string `codec:"c"`
+}
+
+// PutBox stores one box, replacing that of the same receiver and generation.
+func PutBox(tx *store.Tx, u kbsig.UID, b Box) {
+	store.Save(tx, keys.PUKBox(u, b.Generation, b.Receiver), b)
+}
+
+// PutGeneration stores the boxes of a new generation, and prev, which holds the
+// seed of the one before and is empty for the first. Boxes of the generation before
+// are dropped: whoever has a box of the new one reaches the old seed through prev.
+func PutGeneration(tx *store.Tx, u kbsig.UID, generation int, boxes []Box, prev string) error {
+	for _, b := range boxes {
+		if b.Generation != generation {
+			return fmt.Errorf("box of generation %d among those of %d", b.Generation, generation)
+		}
+		PutBox(tx, u, b)
+	}
+	if prev != "" {
+		store.Save(tx, keys.PUKPrev(u, generation), Prev{Generation: generation - 1, Ciphertext: prev})
+	}
+	if generation > 1 {
+		lo := keys.PUKBoxes(u, generation-1)
+		return tx.Scan(lo, keys.End(lo), func(k, _ []byte) error {
+			tx.Delete(append([]byte(nil), k...))
+			return nil
+		})
+	}
+	return nil
+}
+
+// Secrets returns what a device that holds generation have needs to reach the
+// newest generation: the newest box for receiver and the ciphertexts newest-1 ...
+// have+1, newest first. Both are empty if the device is up to date.
+// client: go/libkb/per_user_key.go:PerUserKeyring.fetchBoxesLocked
+func Secrets(r store.Reader, u kbsig.UID, newest, have int, receiver kbsig.KID) (*Box, []Prev, error) {
+	if have >= newest {
+		return nil, nil, nil
+	}
+	b, err := store.Load[Box](r, keys.PUKBox(u, newest, receiver))
+	var box *Box
+	switch {
+	case err == nil:
+		box = &b
+	case !errors.Is(err, store.ErrNotFound):
+		return nil, nil, fmt.Errorf("load per-user-key box of %s: %w", u, err)
+	}
+	var prevs []Prev
+	for g := newest; g-1 > have; g-- {
+		p, err := store.Load[Prev](r, keys.PUKPrev(u, g))
+		if err != nil {
+			return nil, nil, fmt.Errorf("load per-user-key %d of %s: %w", g-1, u, err)
+		}
+		prevs = append(prevs, p)
+	}
+	return box, prevs, nil
+}
+
+// PrivateKey is a secret key that its owner chose to keep with the server,
+// encrypted to the owner. client: go/libkb/sync_secret.go:ServerPrivateKey
+type PrivateKey struct {
+	KID    kbsig.KID `codec:"k"`
+	Bundle string    `codec:"b"` // base64 of a secret-key packet
+	CTime  int64     `codec:"ct"`
+	MTime  int64     `codec:"mt"`
+}
+
+// PrivateKeys loads all synced secret keys of a user.
+func PrivateKeys(r store.Reader, u kbsig.UID) ([]PrivateKey, error) {
+	var out []PrivateKey
+	lo := keys.PrivateKeys(u)
+	err := r.Scan(lo, keys.End(lo), func(_, v []byte) error {
+		p, err := store.Decode[PrivateKey](v)
+		out = append(out, p)
+		return err
+	})
+	return out, err
+}

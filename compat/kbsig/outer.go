@@ -20,25 +20,25 @@ type LinkType int
 
 // Link types of user chains.
 const (
-	LinkNone                   LinkType = 0
-	LinkEldest                 LinkType = 1
-	LinkWebServiceBinding      LinkType = 2
-	LinkTrack                  LinkType = 3
-	LinkUntrack                LinkType = 4
-	LinkRevoke                 LinkType = 5
-	LinkCryptocurrency         LinkType = 6
-	LinkAnnouncement           LinkType = 7
-	LinkDevice                 LinkType = 8
-	LinkWebServiceBindingRevok LinkType = 9
-	LinkCryptocurrencyRevoke   LinkType = 10
-	LinkSibkey                 LinkType = 11
-	LinkSubkey                 LinkType = 12
-	LinkPGPUpdate              LinkType = 13
-	LinkPerUserKey             LinkType = 14
-	LinkWalletStellar          LinkType = 15
-	LinkWotVouch               LinkType = 16
-	LinkWotVouchRevoke         LinkType = 17
-	LinkWotReact               LinkType = 18
+	LinkNone                    LinkType = 0
+	LinkEldest                  LinkType = 1
+	LinkWebServiceBinding       LinkType = 2
+	LinkTrack                   LinkType = 3
+	LinkUntrack                 LinkType = 4
+	LinkRevoke                  LinkType = 5
+	LinkCryptocurrency          LinkType = 6
+	LinkAnnouncement            LinkType = 7
+	LinkDevice                  LinkType = 8
+	LinkWebServiceBindingRevoke LinkType = 9
+	LinkCryptocurrencyRevoke    LinkType = 10
+	LinkSibkey                  LinkType = 11
+	LinkSubkey                  LinkType = 12
+	LinkPGPUpdate               LinkType = 13
+	LinkPerUserKey              LinkType = 14
+	LinkWalletStellar           LinkType = 15
+	LinkWotVouch                LinkType = 16
+	LinkWotVouchRevoke          LinkType = 17
+	LinkWotReact                LinkType = 18
 )
 
 // linkTypes pairs numbers with the body.type of the inner link; a revoking twin
@@ -51,7 +51,7 @@ var linkTypes = []struct {
 	stubbable        bool
 }{
 	{LinkEldest, LinkEldest, "eldest", true, false},
-	{LinkWebServiceBinding, LinkWebServiceBindingRevok, "web_service_binding", false, false},
+	{LinkWebServiceBinding, LinkWebServiceBindingRevoke, "web_service_binding", false, false},
 	{LinkTrack, LinkNone, "track", false, true},
 	{LinkUntrack, LinkNone, "untrack", false, true},
 	{LinkRevoke, LinkRevoke, "revoke", true, false},
@@ -106,7 +106,7 @@ func (t LinkType) Stubbable() bool {
 // client: go/libkb/chain_link.go:IsHighUserLink
 func (t LinkType) High() bool {
 	switch t {
-	case LinkWebServiceBindingRevok, LinkCryptocurrencyRevoke, LinkWotVouchRevoke:
+	case LinkWebServiceBindingRevoke, LinkCryptocurrencyRevoke, LinkWotVouchRevoke:
 		return true
 	}
 	for _, row := range linkTypes {

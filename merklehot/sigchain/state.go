@@ -1,0 +1,235 @@
+package sigchain
+
+import (
+	"slices"
+
+	"github.com/keystead/keystead/compat/kbsig"
+)
+
+// Limits of one chain, so that its state stays something to rewrite per link.
+const (
+	// chainLinksMax bounds the length of a chain.
+	chainLinksMax = 100_000
+	// keysMax bounds keys ever added, all incarnations together.
+	keysMax = 2_000
+	// tracksMax bounds people followed at one time.
+	tracksMax = 5_000
+)
+
+// State is what a user's chain means. It is a value: methods never change it.
+type State struct {
+	UID      kbsig.UID
+	Username kbsig.Username
+
+	Tail     kbsig.Seqno // 0: no links yet
+	TailLink kbsig.LinkID
+	TailSig  kbsig.SigIDBase
+	HighSkip kbsig.HighSkip // what the next link's high_skip must be
+
+	Eldest      kbsig.KID   // zero: no links yet, or just reset
+	EldestSeqno kbsig.Seqno // first link of the current incarnation, 0 without one
+	Incarnation int         // counts eldest links
+
+	Keys    []Key    // all ever added, oldest first, all incarnations
+	Devices []Device // likewise
+	PUKs    []PUK    // likewise
+	Tracks  []Track  // now followed, by UID
+}
+
+// Role is what a key is for.
+type Role uint8
+
+// Roles of keys.
+const (
+	RoleEldest Role = 1 + iota
+	RoleSibkey
+	RoleSubkey
+)
+
+// Key is a device key. PGP keys have no place here yet.
+type Key struct {
+	KID         kbsig.KID
+	Role        Role
+	Incarnation int
+	Device      kbsig.DeviceID
+	Parent      kbsig.KID // subkeys
+	AddedBy     kbsig.KID
+	AddedAt     kbsig.Seqno
+	AddedSig    kbsig.SigIDBase
+	AddedCtime  int64
+	RevokedAt   kbsig.Seqno // 0: active, as long as its incarnation is
+	RevokedBy   kbsig.KID
+}
+
+// Device is a device: one signing and one encryption key.
+type Device struct {
+	ID          kbsig.DeviceID
+	Incarnation int
+	Name        string
+	Type        DeviceType
+	Status      int       // DeviceActive or DeviceDefunct
+	Sibkey      kbsig.KID // signs
+	Subkey      kbsig.KID // encrypts; zero until its link arrives
+	AddedAt     kbsig.Seqno
+	AddedCtime  int64 // Unix seconds
+	RevokedAt   kbsig.Seqno
+}
+
+// PUK is one generation of the per-user key.
+type PUK struct {
+	Generation  int64
+	Incarnation int
+	Signing     kbsig.KID
+	Encryption  kbsig.KID
+	SignedBy    kbsig.KID
+	AddedAt     kbsig.Seqno
+}
+
+// Track is somebody followed: the newest statement about them.
+type Track struct {
+	UID      kbsig.UID
+	Username kbsig.Username
+	Seqno    kbsig.Seqno
+	SigID    kbsig.SigIDBase
+}
+
+// NewState is the state of a user without links.
+func NewState(uid kbsig.UID, name kbsig.Username) *State {
+	return &State{UID: uid, Username: name}
+}
+
+func (s *State) clone() *State {
+	c := *s
+	c.Keys = slices.Clone(s.Keys)
+	c.Devices = slices.Clone(s.Devices)
+	c.PUKs = slices.Clone(s.PUKs)
+	c.Tracks = slices.Clone(s.Tracks)
+	return &c
+}
+
+// Reset is the state after the account was reset: links and keys stay on record,
+// none of them counts any more, and the next link must be a new eldest.
+func (s *State) Reset() *State {
+	c := s.clone()
+	c.Eldest, c.EldestSeqno = kbsig.KID{}, 0
+	c.Tracks = nil
+	return c
+}
+
+// live reports that something of this incarnation counts now.
+func (s *State) live(incarnation int) bool {
+	return !s.Eldest.IsZero() && incarnation == s.Incarnation
+}
+
+// Key finds a key of any incarnation, active or not.
+func (s *State) Key(kid kbsig.KID) (Key, bool) {
+	for i := range s.Keys {
+		if s.Keys[i].KID == kid {
+			return s.Keys[i], true
+		}
+	}
+	return Key{}, false
+}
+
+// KeyActive reports that a key counts now.
+func (s *State) KeyActive(k Key) bool { return s.live(k.Incarnation) && k.RevokedAt == 0 }
+
+// ActiveSibkey reports that kid may sign links now.
+func (s *State) ActiveSibkey(kid kbsig.KID) bool {
+	k, ok := s.Key(kid)
+	return ok && s.KeyActive(k) && k.Role != RoleSubkey
+}
+
+// Device finds a device of the current incarnation.
+func (s *State) Device(id kbsig.DeviceID) (Device, bool) {
+	for i := range s.Devices {
+		if s.Devices[i].ID == id && s.live(s.Devices[i].Incarnation) {
+			return s.Devices[i], true
+		}
+	}
+	return Device{}, false
+}
+
+// SigningKID is the key with which an active device signs links and NISTs.
+func (s *State) SigningKID(id kbsig.DeviceID) (kbsig.KID, bool) {
+	d, ok := s.Device(id)
+	if !ok || d.Status != DeviceActive {
+		return kbsig.KID{}, false
+	}
+	return d.Sibkey, true
+}
+
+// ActiveDevices lists the devices that count now, oldest first.
+func (s *State) ActiveDevices() []Device {
+	var out []Device
+	for _, d := range s.Devices {
+		if s.live(d.Incarnation) && d.Status == DeviceActive {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// ActiveEncryptionKIDs lists the encryption keys of active devices: who gets a
+// box of a new per-user key.
+func (s *State) ActiveEncryptionKIDs() []kbsig.KID {
+	var out []kbsig.KID
+	for _, d := range s.ActiveDevices() {
+		if !d.Subkey.IsZero() {
+			out = append(out, d.Subkey)
+		}
+	}
+	return out
+}
+
+// AllKIDs lists every device key ever added, for public_keys.all_bundles: clients
+// verify old links with revoked keys and with those of old incarnations.
+func (s *State) AllKIDs() []kbsig.KID {
+	out := make([]kbsig.KID, len(s.Keys))
+	for i := range s.Keys {
+		out[i] = s.Keys[i].KID
+	}
+	return out
+}
+
+// LatestPUK is the newest generation of the current incarnation.
+func (s *State) LatestPUK() (PUK, bool) {
+	if n := len(s.PUKs); n > 0 && s.live(s.PUKs[n-1].Incarnation) {
+		return s.PUKs[n-1], true
+	}
+	return PUK{}, false
+}
+
+// PUKGeneration is the newest generation of the current incarnation, 0 without.
+func (s *State) PUKGeneration() int64 {
+	p, _ := s.LatestPUK()
+	return p.Generation
+}
+
+// Follows finds the statement by which uid is followed.
+func (s *State) Follows(uid kbsig.UID) (Track, bool) {
+	if i, ok := s.trackIndex(uid); ok {
+		return s.Tracks[i], true
+	}
+	return Track{}, false
+}
+
+func (s *State) trackIndex(uid kbsig.UID) (int, bool) {
+	return slices.BinarySearchFunc(s.Tracks, uid, func(t Track, u kbsig.UID) int {
+		return slices.Compare(t.UID[:], u[:])
+	})
+}
+
+// knows reports that a KID occurs anywhere in this chain, in any role, even if
+// its incarnation is over.
+func (s *State) knows(kid kbsig.KID) bool {
+	if _, ok := s.Key(kid); ok {
+		return true
+	}
+	for i := range s.PUKs {
+		if s.PUKs[i].Signing == kid || s.PUKs[i].Encryption == kid {
+			return true
+		}
+	}
+	return false
+}

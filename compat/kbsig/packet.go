@@ -293,3 +293,15 @@ func DecodeEncryption(packet []byte) (*Encryption, error) {
 	}
 	return out, nil
 }
+
+// EncodeEncryption builds the packet around a NaCl box, as clients do.
+// client: go/libkb/naclwrap.go:Encrypt
+func EncodeEncryption(receiver, sender KID, nonce [boxNonceBytes]byte, ciphertext []byte) []byte {
+	body := append([]byte{mpFixMap | 5}, appendText(nil, "ciphertext")...)
+	body = appendBin(body, ciphertext)
+	body = appendUint(appendText(body, "enc_type"), encTypeDH)
+	body = appendBin(appendText(body, "nonce"), nonce[:])
+	body = appendBin(appendText(body, "receiver_key"), receiver[:])
+	body = appendBin(appendText(body, "sender_key"), sender[:])
+	return encodePacket(body, TagEncryption)
+}

@@ -110,7 +110,7 @@ func (c Config) ServerURI(bound string) string {
 	if c.HTTP.PublicURL != "" {
 		return c.HTTP.PublicURL
 	}
-	return "http://" + dialable(bound)
+	return "http://" + Dialable(bound)
 }
 
 // PushURI is what clients put into KEYBASE_PUSH_SERVER_URI; bound is the address
@@ -119,12 +119,12 @@ func (c Config) PushURI(bound string) string {
 	if c.RPC.PublicURI != "" {
 		return c.RPC.PublicURI
 	}
-	return "fmprpc://" + dialable(bound)
+	return "fmprpc://" + Dialable(bound)
 }
 
-// dialable turns a listening address into one that can be called from this
-// machine: "every address" becomes the loopback.
-func dialable(bound string) string {
+// Dialable turns a listening address into one that can be called from this
+// machine: "every address" becomes the loopback. What is not host:port is returned as it is.
+func Dialable(bound string) string {
 	host, port, err := net.SplitHostPort(bound)
 	if err != nil {
 		return bound

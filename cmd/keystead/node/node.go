@@ -11,12 +11,15 @@ import (
 	"log/slog"
 
 	"github.com/keystead/keystead/cmd/keystead/config"
+	"github.com/keystead/keystead/compat/kbsig"
 )
 
 // Bound tells where the doors listen, as host:port with the real port even when
-// the setting said port 0. Ops is empty when the operator's listener is off.
+// the setting said port 0, and which key signs the roots. Ops is empty when the
+// operator's listener is off.
 type Bound struct {
 	HTTP, RPC, Ops string
+	MerkleKID      kbsig.KID
 }
 
 // Run serves until ctx ends, then stops in order and returns nil. It calls ready

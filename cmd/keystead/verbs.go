@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keystead/keystead/cmd/keystead/ops"
+	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
+)
+
+// auditFunc is node.Audit.
+type auditFunc = ops.Auditor
+
+func (a app) clientEnvCmd() *cobra.Command {
+	var s settings
+	var format string
+	cmd := &cobra.Command{
+		Use:   "client-env",
+		Short: "Say how to point a stock client at this server",
+		Long: "Print what points a stock client at the server of this data folder, as it was last\n" +
+			"started. The formats:\n\n" +
+			"  sh           export lines for sh, bash and zsh\n" +
+			"  fish         the same for fish\n" +
+			"  unset        takes the export lines back\n" +
+			"  fish-unset   takes the fish lines back\n" +
+			"  config       commands that write the client's own config file, for desktop clients\n" +
+			"               and for good; they stop a running client first\n" +
+			"  config-undo  commands that take that back\n" +
+			"  json         the same facts for programs\n\n" +
+			"Run `keystead serve` once before: the signing key and the addresses come from there.\n" +
+			"When nothing can be told, the output for a shell is `false`, so that eval fails too.",
+		Example: "  eval \"$(keystead client-env)\"\n  keystead client-env --format fish | source\n" +
+			"  keystead client-env --format config | sh\n  keystead client-env --format config-undo | sh",
+		Args: exactly(0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text, err := a.clientEnv(cmd, &s, format)
+			if err != nil && format != ops.FormatJSON {
+				// An eval of nothing would succeed and leave the client with its
+				// vendor's server.
+				fmt.Fprintln(a.stdout, "false")
+			}
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(a.stdout, text)
+			return err
+		},
+	}
+	s.folderFlags(cmd)
+	cmd.Flags().StringVar(&format, "format", ops.FormatSh, "`FORMAT`: "+strings.Join(ops.Formats(), ", "))
+	return cmd
+}
+
+func (a app) clientEnv(cmd *cobra.Command, s *settings, format string) (string, error) {
+	cfg, _, err := s.load(cmd, a.getenv)
+	if err != nil {
+		return "", err
+	}
+	e, err := ops.ReadEndpoints(cfg.Data.Dir)
+	if err != nil {
+		return "", orServeFirst(err)
+	}
+	if kid, err := keyfile.LoadKID(cfg.Data.Dir); err == nil && kid.String() != e.MerkleKID {
+		return "", fmt.Errorf("the signing key of %s is not the one of its last start; start the server again", cfg.Data.Dir)
+	}
+	return ops.ClientEnv(e, format)
+}
+
+// orServeFirst adds what to do when there is no server in the folder.
+func orServeFirst(err error) error {
+	if errors.Is(err, ops.ErrNotStarted) {
+		return fmt.Errorf("%w: run `keystead serve` first, or say which folder with --data", err)
+	}
+	return err
+}
+
+func (a app) healthCmd() *cobra.Command {
+	var s settings
+	var address string
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "health",
+		Short: "Ask the running server whether it is well (exit 0) or not (exit 1)",
+		Long: "Ask the operator's listener of the running server for /healthz, write one line, and exit\n" +
+			"0 if it is well, 1 if it is not or does not answer. Needs no shell and no curl, so that it\n" +
+			"serves as the health check of a container.",
+		Args: exactly(0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("ops") {
+				cfg, _, err := s.load(cmd, a.getenv)
+				if err != nil {
+					return err
+				}
+				e, err := ops.ReadEndpoints(cfg.Data.Dir)
+				if err != nil {
+					return orServeFirst(err)
+				}
+				address = e.Ops
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			return ops.Health(ctx, address, a.stdout)
+		},
+	}
+	s.folderFlags(cmd)
+	cmd.Flags().StringVar(&address, "ops", "", "`HOST:PORT` to ask (default: where the server of the data folder listens)")
+	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the answer")
+	return cmd
+}
+
+func (a app) verifyCmd() *cobra.Command {
+	var s settings
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Replay and audit everything that is stored",
+		Long: "Replay every chain and every root of the data folder and check that all of it holds\n" +
+			"together: signatures, links, tree, roots, and the record outside the store. Nothing is\n" +
+			"changed. Stop the server first, or verify a copy.",
+		Args: exactly(0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, _, err := s.load(cmd, a.getenv)
+			if err != nil {
+				return err
+			}
+			return orServeFirst(ops.Verify(cmd.Context(), cfg.Data.Dir, a.stdout, a.audit))
+		},
+	}
+	s.folderFlags(cmd)
+	return cmd
+}

@@ -1,0 +1,262 @@
+// Package gregor keeps each user's in-band messages and hands every message to the
+// user's connected devices.
+//
+// It owns the key family "q" of engine/keys and promises:
+//   - A message is on stable storage before Consume or Inject returns and before any
+//     device sees it. One message is one transaction.
+//   - The stamped times (ctime) of a user's messages strictly increase, also when
+//     the clock stands still or goes back.
+//   - A message id counts once: sending it again succeeds and changes nothing. Ids
+//     are remembered for deadKeptFor after their item is gone.
+//   - All connections of a user, the sender's included, get messages in ctime order.
+//   - A subscription and the state it returns are one moment: the sink gets exactly
+//     the messages that are not in that state.
+//
+// Creation, dismissal by id and by range, and expiry (dtime) mean what they mean to
+// clients, which run the same rules over the same messages; when the two disagree,
+// badges and notifications go wrong silently. Offsets are turned into absolute times
+// when a message is stamped, so that every holder of an item has equal bytes.
+//
+// client: go/gregor/storage/mem_sm.go, go/gregor/client/client.go
+package gregor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/wire/gregor1"
+)
+
+// Limits of one message.
+const (
+	msgIDBytesMax       = 64      // clients make 16 bytes
+	categoryBytesMax    = 256     // bytes
+	bodyBytesMax        = 128_000 // bytes
+	dismissedIDsMax     = 1024    // message ids in one dismissal
+	dismissedRangesMax  = 32      // ranges in one dismissal
+	skippedIDsMax       = 64      // message ids that one range skips
+	deviceIDBytes       = 16
+	msgIDBytesGenerated = 16
+)
+
+// Limits of one user.
+const (
+	// itemsMax and itemBytesMax bound the live items, which every fresh client is
+	// sent in one answer. Beyond them the oldest items are dismissed: refusing
+	// instead would block the client's outbox for good, dismissals included.
+	itemsMax     = 2048
+	itemBytesMax = 4 << 20
+	// deadKeptFor and deadMax bound how long and how many ended messages are
+	// remembered, for sending twice and for sync since a ctime.
+	deadKeptFor = 7 * 24 * time.Hour
+	deadMax     = 2048
+	// subscriptionsMax bounds a user's connections; the oldest makes room.
+	subscriptionsMax = 64
+)
+
+// ErrRefused reports a message that is not kept because of its shape.
+var ErrRefused = errors.New("message refused")
+
+// Log keeps the records of users. Commit is atomic and returns once the change is
+// on stable storage and visible to Load. The package never runs two Commits for
+// one user at the same time.
+type Log interface {
+	// Load returns all records of a user in any order.
+	Load(ctx context.Context, u kbsig.UID) ([]Record, error)
+	Commit(ctx context.Context, u kbsig.UID, c Change) error
+}
+
+// Change is what one message does to a user's records.
+type Change struct {
+	Put    []Record // new or replaced, by message id
+	Delete [][]byte // message ids
+}
+
+// Options is what a Service is given from outside. Log, Clock and Rand are needed.
+type Options struct {
+	Log    Log
+	Clock  func() time.Time
+	Rand   io.Reader    // for the ids of injected messages
+	Logger *slog.Logger // default: discards
+}
+
+// Service is the state machine of all users. It is safe for concurrent use.
+type Service struct {
+	opts  Options
+	rooms rooms
+}
+
+// New makes a Service.
+func New(o Options) *Service {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Service{opts: o, rooms: rooms{byUID: make(map[kbsig.UID]*room)}}
+}
+
+// Consume takes a message from one of the user's own clients: it is stamped, kept
+// and handed to all of the user's connections. Whatever user the message names,
+// it is u's. The error wraps ErrRefused when the message's shape is at fault.
+func (s *Service) Consume(ctx context.Context, u kbsig.UID, m gregor1.Message) error {
+	if m.InBand == nil || m.InBand.StateUpdate == nil {
+		return fmt.Errorf("consume for %s: only state updates are taken: %w", u, ErrRefused)
+	}
+	up := *m.InBand.StateUpdate
+	if err := checkUpdate(up); err != nil {
+		return fmt.Errorf("consume for %s: %w", u, err)
+	}
+	return s.commit(ctx, u, up)
+}
+
+// Injection is an item that the server creates.
+type Injection struct {
+	UID      kbsig.UID
+	Category string
+	Body     []byte // JSON for almost all categories; must not be empty
+	// DTime is when the item ends by itself, absolute or after creation. Categories
+	// that clients only hide locally need one, or states grow without bound.
+	DTime gregor1.TimeOrOffset
+	// MsgID makes the injection repeatable: an id that was used before changes
+	// nothing. Nil draws a random one.
+	MsgID []byte
+	// Device restricts the item to one device; zero means all.
+	Device kbsig.DeviceID
+	// Replace dismisses all other items of the category in the same message.
+	Replace bool
+}
+
+// Inject creates an item and returns its message id.
+func (s *Service) Inject(ctx context.Context, in Injection) ([]byte, error) {
+	up := gregor1.StateUpdateMessage{
+		Metadata: gregor1.Metadata{MsgID: in.MsgID},
+		Creation: &gregor1.Item{Category: in.Category, Body: in.Body, DTime: in.DTime},
+	}
+	if err := s.fillID(&up.Metadata); err != nil {
+		return nil, err
+	}
+	if !in.Device.IsZero() {
+		up.Metadata.DeviceID = in.Device[:]
+	}
+	if in.Replace {
+		up.Dismissal = &gregor1.Dismissal{Ranges: []gregor1.MsgRange{{
+			Category: in.Category, SkipMsgIDs: [][]byte{up.Metadata.MsgID},
+		}}}
+	}
+	if err := checkUpdate(up); err != nil {
+		return nil, fmt.Errorf("inject %s for %s: %w", in.Category, in.UID, err)
+	}
+	return up.Metadata.MsgID, s.commit(ctx, in.UID, up)
+}
+
+// Dismiss removes the items with these message ids and all items of these
+// categories. What is not there is no error.
+func (s *Service) Dismiss(ctx context.Context, u kbsig.UID, msgIDs [][]byte, categories ...string) error {
+	up := gregor1.StateUpdateMessage{Dismissal: &gregor1.Dismissal{MsgIDs: msgIDs}}
+	for _, c := range categories {
+		up.Dismissal.Ranges = append(up.Dismissal.Ranges, gregor1.MsgRange{Category: c})
+	}
+	if err := s.fillID(&up.Metadata); err != nil {
+		return err
+	}
+	if err := checkUpdate(up); err != nil {
+		return fmt.Errorf("dismiss for %s: %w", u, err)
+	}
+	return s.commit(ctx, u, up)
+}
+
+func (s *Service) fillID(md *gregor1.Metadata) error {
+	if len(md.MsgID) != 0 {
+		return nil
+	}
+	md.MsgID = make([]byte, msgIDBytesGenerated)
+	if _, err := io.ReadFull(s.opts.Rand, md.MsgID); err != nil {
+		return fmt.Errorf("draw a message id: %w", err)
+	}
+	return nil
+}
+
+// commit runs one checked update for u and broadcasts it.
+func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdateMessage) error {
+	r, err := s.rooms.enter(ctx, u)
+	if err != nil {
+		return err
+	}
+	defer s.rooms.leave(u, r)
+	cur, err := s.opts.Log.Load(ctx, u)
+	if err != nil {
+		return fmt.Errorf("load messages of %s: %w", u, err)
+	}
+	next := apply(u, cur, up, milliseconds(s.opts.Clock()))
+	if next.repeated {
+		return nil
+	}
+	if err := s.opts.Log.Commit(ctx, u, next.change); err != nil {
+		return fmt.Errorf("keep a message of %s: %w", u, err)
+	}
+	s.rooms.broadcast(r, &gregor1.Message{InBand: &gregor1.InBandMessage{StateUpdate: &next.out}}, next.onlyDevice)
+	return nil
+}
+
+// State returns the items of u that are alive at a moment (zero: now) and visible
+// to the device (zero: any), whose category starts with the prefix.
+func (s *Service) State(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, at gregor1.TimeOrOffset, prefix string) (gregor1.State, error) {
+	cur, err := s.opts.Log.Load(ctx, u)
+	if err != nil {
+		return gregor1.State{}, fmt.Errorf("load messages of %s: %w", u, err)
+	}
+	now := present(cur, milliseconds(s.opts.Clock()))
+	return stateOf(u, cur, d, orNow(now, at), prefix), nil
+}
+
+// Since returns the messages of u stamped at or after t that still matter to the
+// device, and the hash of the state that a client has after them. A client that
+// lacks older messages sees another hash and asks for the State.
+func (s *Service) Since(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, t gregor1.Time) (gregor1.SyncResult, error) {
+	cur, err := s.opts.Log.Load(ctx, u)
+	if err != nil {
+		return gregor1.SyncResult{}, fmt.Errorf("load messages of %s: %w", u, err)
+	}
+	now := present(cur, milliseconds(s.opts.Clock()))
+	hash, err := hashState(stateOf(u, cur, d, now, ""))
+	if err != nil {
+		return gregor1.SyncResult{}, fmt.Errorf("hash the state of %s: %w", u, err)
+	}
+	return gregor1.SyncResult{Msgs: since(u, cur, d, t, now), Hash: hash}, nil
+}
+
+// Push hands an out-of-band message to the connections of u that are there now; it
+// is not kept. The body must not be nil.
+func (s *Service) Push(ctx context.Context, u kbsig.UID, system string, body []byte) error {
+	r, err := s.rooms.enter(ctx, u)
+	if err != nil {
+		return err
+	}
+	defer s.rooms.leave(u, r)
+	s.rooms.broadcast(r, &gregor1.Message{OutOfBand: &gregor1.OutOfBandMessage{UID: u[:], System: system, Body: body}}, nil)
+	return nil
+}
+
+// Subscribe adds a connection and returns the state as of that moment. The sink
+// gets every later message until the subscription is cancelled.
+func (s *Service) Subscribe(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, sink Sink) (gregor1.State, *Subscription, error) {
+	r, err := s.rooms.enter(ctx, u)
+	if err != nil {
+		return gregor1.State{}, nil, err
+	}
+	defer s.rooms.leave(u, r)
+	st, err := s.State(ctx, u, d, gregor1.TimeOrOffset{}, "")
+	if err != nil {
+		return gregor1.State{}, nil, err
+	}
+	return st, s.rooms.subscribe(u, r, d, sink), nil
+}
+
+// Connected returns the devices of u that are subscribed now, each once.
+func (s *Service) Connected(u kbsig.UID) []kbsig.DeviceID { return s.rooms.devices(u) }
+
+func milliseconds(t time.Time) gregor1.Time { return gregor1.Time(t.UnixMilli()) }

@@ -1,0 +1,373 @@
+package gregor
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/keybase/go-codec/codec"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/wire/gregor1"
+)
+
+// Record is one consumed message as it is kept: what it created, what it dismissed,
+// and when its item ended.
+type Record struct {
+	MsgID     []byte             `codec:"i"`
+	CTime     gregor1.Time       `codec:"c"`
+	DeviceID  []byte             `codec:"d,omitempty"`
+	HasItem   bool               `codec:"h,omitempty"`
+	Category  string             `codec:"k,omitempty"`
+	Body      []byte             `codec:"b,omitempty"` // dropped when the item ends
+	DTime     gregor1.Time       `codec:"t,omitempty"` // absolute; 0: never
+	Dismissed gregor1.Time       `codec:"x,omitempty"` // ctime of the message that dismissed the item; 0: none did
+	Dismissal *gregor1.Dismissal `codec:"y,omitempty"`
+}
+
+// offsetMax bounds an offset in either direction (a hundred years in
+// milliseconds), so that adding it to a time cannot overflow.
+const offsetMax = 100 * 366 * 24 * 3600 * 1000
+
+// liveAt reports whether the record's item is in the state at t.
+func (r *Record) liveAt(t gregor1.Time) bool {
+	return r.HasItem && r.Dismissed == 0 && r.CTime <= t && (r.DTime == 0 || r.DTime > t)
+}
+
+// endedAt is when the record stopped to matter: the end of its item, or for a bare
+// dismissal its own time. Live records have none.
+func (r *Record) endedAt(now gregor1.Time) (gregor1.Time, bool) {
+	switch {
+	case !r.HasItem:
+		return r.CTime, true
+	case r.Dismissed != 0:
+		return r.Dismissed, true
+	case r.DTime != 0 && r.DTime <= now:
+		return r.DTime, true
+	}
+	return 0, false
+}
+
+// visibleTo reports whether the record is for the device; the zero device sees all.
+func (r *Record) visibleTo(d kbsig.DeviceID) bool {
+	return len(r.DeviceID) == 0 || d.IsZero() || bytes.Equal(r.DeviceID, d[:])
+}
+
+func (r *Record) metadata(u kbsig.UID) gregor1.Metadata {
+	md := gregor1.Metadata{UID: u[:], MsgID: r.MsgID, CTime: r.CTime, InBandMsgType: gregor1.InBandUpdate}
+	if len(r.DeviceID) != 0 {
+		md.DeviceID = r.DeviceID
+	}
+	return md
+}
+
+// item spells the record's item. The body is never nil: clients dereference it.
+func (r *Record) item() *gregor1.Item {
+	body := r.Body
+	if body == nil {
+		body = []byte{}
+	}
+	return &gregor1.Item{Category: r.Category, Body: body, DTime: gregor1.TimeOrOffset{Time: r.DTime}}
+}
+
+// checkUpdate refuses what clients could not digest and what exceeds a limit.
+func checkUpdate(up gregor1.StateUpdateMessage) error {
+	md := up.Metadata
+	if len(md.MsgID) == 0 || len(md.MsgID) > msgIDBytesMax {
+		return fmt.Errorf("message id of %d bytes: %w", len(md.MsgID), ErrRefused)
+	}
+	if len(md.DeviceID) != 0 && len(md.DeviceID) != deviceIDBytes {
+		return fmt.Errorf("device id of %d bytes: %w", len(md.DeviceID), ErrRefused)
+	}
+	if up.Creation == nil && up.Dismissal == nil {
+		return fmt.Errorf("neither creation nor dismissal: %w", ErrRefused)
+	}
+	if c := up.Creation; c != nil {
+		if len(c.Category) == 0 || len(c.Category) > categoryBytesMax {
+			return fmt.Errorf("category of %d bytes: %w", len(c.Category), ErrRefused)
+		}
+		if len(c.Body) > bodyBytesMax {
+			return fmt.Errorf("body of %d bytes: %w", len(c.Body), ErrRefused)
+		}
+	}
+	if up.Dismissal == nil {
+		return nil
+	}
+	return checkDismissal(up.Dismissal)
+}
+
+func checkDismissal(d *gregor1.Dismissal) error {
+	if len(d.MsgIDs) > dismissedIDsMax || len(d.Ranges) > dismissedRangesMax {
+		return fmt.Errorf("dismissal of %d ids and %d ranges: %w", len(d.MsgIDs), len(d.Ranges), ErrRefused)
+	}
+	for _, id := range d.MsgIDs {
+		if len(id) > msgIDBytesMax {
+			return fmt.Errorf("dismissed id of %d bytes: %w", len(id), ErrRefused)
+		}
+	}
+	for _, r := range d.Ranges {
+		if len(r.Category) > categoryBytesMax || len(r.SkipMsgIDs) > skippedIDsMax {
+			return fmt.Errorf("range with a category of %d bytes and %d exceptions: %w", len(r.Category), len(r.SkipMsgIDs), ErrRefused)
+		}
+		for _, id := range r.SkipMsgIDs {
+			if len(id) > msgIDBytesMax {
+				return fmt.Errorf("excepted id of %d bytes: %w", len(id), ErrRefused)
+			}
+		}
+	}
+	return nil
+}
+
+// outcome is what an update does: to the records, and what devices are told.
+type outcome struct {
+	repeated   bool // the message id was seen before; nothing happens
+	change     Change
+	out        gregor1.StateUpdateMessage
+	onlyDevice []byte // non-nil: only this device's connections are told
+}
+
+// apply computes the outcome of a checked update over a user's records. It changes
+// neither argument.
+func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, now gregor1.Time) outcome {
+	ctime := now
+	for i := range cur {
+		if bytes.Equal(cur[i].MsgID, up.Metadata.MsgID) {
+			return outcome{repeated: true}
+		}
+		ctime = max(ctime, cur[i].CTime+1)
+	}
+	rec := Record{MsgID: up.Metadata.MsgID, CTime: ctime, DeviceID: up.Metadata.DeviceID}
+	if c := up.Creation; c != nil {
+		rec.HasItem, rec.Category, rec.Body = true, c.Category, c.Body
+		rec.DTime = absolute(ctime, c.DTime)
+	}
+	rec.Dismissal = absoluteDismissal(ctime, up.Dismissal)
+
+	// The new record stands last: creation comes before dismissal, which may then
+	// also hit what was just created.
+	all := append(slices.Clone(cur), rec)
+	ended := dismiss(all, rec.Dismissal, ctime)
+	if evicted := overfull(all, ctime); len(evicted) > 0 {
+		d := &gregor1.Dismissal{}
+		if rec.Dismissal != nil {
+			*d = *rec.Dismissal
+		}
+		d.MsgIDs = append(slices.Clone(d.MsgIDs), evicted...)
+		all[len(all)-1].Dismissal = d
+		ended = append(ended, dismiss(all, &gregor1.Dismissal{MsgIDs: evicted}, ctime)...)
+	}
+	mine := all[len(all)-1]
+	o := outcome{change: Change{Put: []Record{mine}}}
+	for _, i := range ended {
+		if i != len(all)-1 {
+			o.change.Put = append(o.change.Put, all[i])
+		}
+	}
+	o.change.Delete = forgotten(all[:len(all)-1], now)
+	o.change.Put = slices.DeleteFunc(o.change.Put, func(r Record) bool {
+		return slices.ContainsFunc(o.change.Delete, func(id []byte) bool { return bytes.Equal(id, r.MsgID) })
+	})
+
+	o.out = gregor1.StateUpdateMessage{Metadata: mine.metadata(u), Dismissal: mine.Dismissal}
+	if up.Creation != nil {
+		o.out.Creation = rec.item()
+	}
+	if mine.Dismissal == nil && len(rec.DeviceID) != 0 {
+		o.onlyDevice = rec.DeviceID
+	}
+	return o
+}
+
+// dismiss ends the items that d names, in place, and returns their indexes.
+func dismiss(all []Record, d *gregor1.Dismissal, ctime gregor1.Time) (ended []int) {
+	if d == nil {
+		return nil
+	}
+	ids := make(map[string]bool, len(d.MsgIDs))
+	for _, id := range d.MsgIDs {
+		ids[string(id)] = true
+	}
+	for i := range all {
+		r := &all[i]
+		if !r.HasItem || r.Dismissed != 0 || (!ids[string(r.MsgID)] && !inRanges(r, d.Ranges)) {
+			continue
+		}
+		r.Dismissed, r.Body = ctime, nil
+		ended = append(ended, i)
+	}
+	return ended
+}
+
+func inRanges(r *Record, ranges []gregor1.MsgRange) bool {
+	for i := range ranges {
+		g := &ranges[i]
+		if g.Category == r.Category && r.CTime <= g.EndTime.Time &&
+			!slices.ContainsFunc(g.SkipMsgIDs, func(id []byte) bool { return bytes.Equal(id, r.MsgID) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// overfull returns the ids of the live items that must go so that the rest is
+// within the limits: those that end by themselves first, then the oldest; never
+// the newest record.
+func overfull(all []Record, now gregor1.Time) (evicted [][]byte) {
+	var live []*Record
+	size := 0
+	for i := range all {
+		if all[i].liveAt(now) {
+			live = append(live, &all[i])
+			size += len(all[i].Body) + len(all[i].Category)
+		}
+	}
+	if len(live) <= itemsMax && size <= itemBytesMax {
+		return nil
+	}
+	newest := &all[len(all)-1]
+	slices.SortFunc(live, func(a, b *Record) int {
+		if (a.DTime == 0) != (b.DTime == 0) {
+			if a.DTime != 0 {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a.CTime, b.CTime)
+	})
+	n := len(live)
+	for _, r := range live {
+		if n <= itemsMax && size <= itemBytesMax {
+			break
+		}
+		if r == newest {
+			continue
+		}
+		evicted = append(evicted, r.MsgID)
+		n--
+		size -= len(r.Body) + len(r.Category)
+	}
+	return evicted
+}
+
+// forgotten returns the ids of ended records that need not be remembered any more.
+func forgotten(old []Record, now gregor1.Time) (ids [][]byte) {
+	type ended struct {
+		at gregor1.Time
+		id []byte
+	}
+	var dead []ended
+	for i := range old {
+		if at, ok := old[i].endedAt(now); ok {
+			dead = append(dead, ended{at, old[i].MsgID})
+		}
+	}
+	slices.SortFunc(dead, func(a, b ended) int { return cmp.Compare(a.at, b.at) })
+	horizon := now - gregor1.Time(deadKeptFor.Milliseconds())
+	for i, d := range dead {
+		if d.at >= horizon && len(dead)-i <= deadMax {
+			break
+		}
+		ids = append(ids, d.id)
+	}
+	return ids
+}
+
+// stateOf is the state at time t as the device sees it.
+func stateOf(u kbsig.UID, cur []Record, d kbsig.DeviceID, t gregor1.Time, prefix string) gregor1.State {
+	st := gregor1.State{Items: []gregor1.ItemAndMetadata{}}
+	for _, r := range ordered(cur) {
+		if r.liveAt(t) && r.visibleTo(d) && strings.HasPrefix(r.Category, prefix) {
+			md := r.metadata(u)
+			st.Items = append(st.Items, gregor1.ItemAndMetadata{Metadata: &md, Item: r.item()})
+		}
+	}
+	return st
+}
+
+// since is the messages stamped at or after t, without creations that have ended.
+func since(u kbsig.UID, cur []Record, d kbsig.DeviceID, t, now gregor1.Time) []gregor1.InBandMessage {
+	msgs := []gregor1.InBandMessage{}
+	for _, r := range ordered(cur) {
+		if r.CTime < t || !r.visibleTo(d) {
+			continue
+		}
+		up := gregor1.StateUpdateMessage{Metadata: r.metadata(u), Dismissal: r.Dismissal}
+		if r.liveAt(now) {
+			up.Creation = r.item()
+		}
+		if up.Creation != nil || up.Dismissal != nil {
+			msgs = append(msgs, gregor1.InBandMessage{StateUpdate: &up})
+		}
+	}
+	return msgs
+}
+
+// ordered returns the records by ctime, then message id.
+func ordered(cur []Record) []*Record {
+	out := make([]*Record, len(cur))
+	for i := range cur {
+		out[i] = &cur[i]
+	}
+	slices.SortFunc(out, func(a, b *Record) int {
+		return cmp.Or(cmp.Compare(a.CTime, b.CTime), bytes.Compare(a.MsgID, b.MsgID))
+	})
+	return out
+}
+
+// hashHandle is the dialect that clients hash a state in.
+// client: go/protocol/gregor1/extras.go:State.Hash
+var hashHandle = &codec.MsgpackHandle{WriteExt: true}
+
+func hashState(st gregor1.State) ([]byte, error) {
+	var b []byte
+	if err := codec.NewEncoderBytes(&b, hashHandle).Encode(st); err != nil {
+		return nil, err
+	}
+	h := sha256.Sum256(b)
+	return h[:], nil
+}
+
+// absolute turns a moment relative to ctime into one that is not; 0 stays unset.
+func absolute(ctime gregor1.Time, t gregor1.TimeOrOffset) gregor1.Time {
+	switch {
+	case t.Time != 0:
+		return t.Time
+	case t.Offset != 0:
+		return ctime + gregor1.Time(min(max(t.Offset, -offsetMax), offsetMax))
+	}
+	return 0
+}
+
+// orNow is absolute with "unset" meaning now.
+func orNow(now gregor1.Time, t gregor1.TimeOrOffset) gregor1.Time {
+	if a := absolute(now, t); a != 0 {
+		return a
+	}
+	return now
+}
+
+// present is now, but never before the newest stamp: when the clock went back, what
+// was stamped before still belongs to the present state.
+func present(cur []Record, now gregor1.Time) gregor1.Time {
+	for i := range cur {
+		now = max(now, cur[i].CTime)
+	}
+	return now
+}
+
+// absoluteDismissal copies d with every range ending at an absolute time, so that
+// no receiver has to ask what "now" was.
+func absoluteDismissal(ctime gregor1.Time, d *gregor1.Dismissal) *gregor1.Dismissal {
+	if d == nil {
+		return nil
+	}
+	out := &gregor1.Dismissal{MsgIDs: d.MsgIDs}
+	for _, r := range d.Ranges {
+		r.EndTime = gregor1.TimeOrOffset{Time: orNow(ctime, r.EndTime)}
+		out.Ranges = append(out.Ranges, r)
+	}
+	return out
+}

@@ -1,0 +1,229 @@
+package rpc
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keystead/keystead/chatlog/gregor"
+	"github.com/keystead/keystead/compat/kbsig"
+)
+
+// session is who a connection is.
+type session struct {
+	UID      kbsig.UID
+	Username kbsig.Username
+	Device   kbsig.DeviceID
+	SID      string
+}
+
+// conn is one connection. Three kinds of goroutines work on it: run reads, write
+// writes, and each call but a ping has its own. All end before run returns.
+//
+// Locks: subMu, pushMu and out.mu are taken in this order; mu is taken alone.
+// Sinks (Deliver, Drop) are called with gregor's turn of the user held, so nothing
+// here calls gregor with pushMu or out.mu held.
+type conn struct {
+	srv   *Server
+	nc    net.Conn
+	place netip.Prefix
+	in    *bufio.Reader
+	out   outbox
+	ctx   context.Context
+	stop  context.CancelFunc
+
+	id        atomic.Pointer[session]
+	authBy    time.Time    // deadline for id
+	authFails atomic.Int32 // tokens that were not good
+
+	calls   sync.WaitGroup
+	closing sync.Once
+	reason  string // why it was closed; set once
+
+	mu       sync.Mutex
+	draining bool
+	running  map[int64]*call
+
+	subMu sync.Mutex
+	sub   *gregor.Subscription
+
+	pushMu    sync.Mutex
+	pushSeqid int64
+	held      bool // broadcasts wait for the answer to syncAll
+	heldBytes int
+	heldFrame [][]byte
+	settle    *time.Timer
+	settling  atomic.Bool
+}
+
+func newConn(s *Server, nc net.Conn, place netip.Prefix) *conn {
+	c := &conn{
+		srv: s, nc: nc, place: place,
+		in:      bufio.NewReaderSize(nc, readStep),
+		authBy:  s.opts.Clock().Add(s.limits.AuthWithin),
+		running: make(map[int64]*call),
+	}
+	c.out.wake = make(chan struct{}, 1)
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	return c
+}
+
+// session is nil until the connection has authenticated.
+func (c *conn) session() *session { return c.id.Load() }
+
+// run serves the connection until it ends and gives everything back.
+func (c *conn) run() {
+	defer c.srv.forget(c)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		defer c.recovered("writer")
+		c.write()
+	}()
+	if err := c.read(); err != nil && !c.isDraining() {
+		c.close(c.reasonOf(err))
+	}
+	c.calls.Wait()
+	c.unsubscribe() // after the calls: one of them may subscribe
+	c.out.finish()
+	<-written
+	c.stop()
+	if err := c.nc.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		c.srv.opts.Logger.Debug("rpc: close", "err", err)
+	}
+	c.closing.Do(func() { c.reason = "shutdown" })
+	c.srv.metrics.closed.WithLabelValues(c.reason).Inc()
+	c.out.abandon(&c.srv.budget)
+}
+
+// read takes frames until one cannot be read.
+func (c *conn) read() (err error) {
+	defer func() {
+		if c.recover(recover(), "reader") {
+			err = errFrame
+		}
+	}()
+	for {
+		f, body, err := c.next()
+		if err != nil {
+			return err
+		}
+		c.handle(f, body)
+	}
+}
+
+// next reads one frame. The caller gives cap(body) back to the budget.
+func (c *conn) next() (frame, []byte, error) {
+	id, l := c.session(), &c.srv.limits
+	by, most := c.authBy, l.FrameBeforeAuth
+	if id != nil {
+		by, most = c.srv.opts.Clock().Add(l.IdleAfter), l.FrameAfterAuth
+	}
+	if err := c.readBy(by); err != nil {
+		return frame{}, nil, err
+	}
+	var late error
+	n, err := readLength(c.in, func() {
+		frameBy := c.srv.opts.Clock().Add(l.FrameWithin)
+		if id == nil && c.authBy.Before(frameBy) {
+			frameBy = c.authBy
+		}
+		late = c.readBy(frameBy)
+	})
+	if err = errors.Join(err, late); err != nil {
+		return frame{}, nil, err
+	}
+	if n > int64(most) {
+		return frame{}, nil, fmt.Errorf("frame of %d bytes, %d are allowed: %w", n, most, errFrame)
+	}
+	body, err := readBody(c.in, int(n), &c.srv.budget)
+	if err != nil {
+		return frame{}, nil, err
+	}
+	f, err := parseFrame(body)
+	if err != nil {
+		c.srv.budget.give(cap(body))
+		return frame{}, nil, err
+	}
+	return f, body, nil
+}
+
+// readBy sets the read deadline unless the connection is draining, whose deadline
+// in the past must stay.
+func (c *conn) readBy(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining {
+		return os.ErrDeadlineExceeded
+	}
+	return c.nc.SetReadDeadline(t)
+}
+
+// drain stops reading; what is running finishes and its answers leave.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (c *conn) isDraining() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.draining
+}
+
+// close ends the connection at once. It does not block, so it may be called from
+// anywhere; the socket itself is closed by run.
+func (c *conn) close(reason string) {
+	c.closing.Do(func() {
+		c.reason = reason
+		c.srv.opts.Logger.Debug("rpc: closing", "reason", reason, "addr", c.nc.RemoteAddr().String())
+	})
+	c.stop()
+	c.out.shut()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	_ = c.nc.SetDeadline(time.Unix(1, 0))
+}
+
+// reasonOf names why reading ended, in few words: it is a metric's label.
+func (c *conn) reasonOf(err error) string {
+	switch {
+	case errors.Is(err, errBuffered):
+		return "buffers full"
+	case errors.Is(err, errFrame), errors.Is(err, errMalformed):
+		return "bad frame"
+	case errors.Is(err, os.ErrDeadlineExceeded) && c.session() == nil:
+		return "not authenticated in time"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "idle"
+	case errors.Is(err, io.EOF):
+		return "closed by client"
+	}
+	return "network"
+}
+
+// recovered is deferred by goroutines that serve this connection.
+func (c *conn) recovered(where string) { c.recover(recover(), where) }
+
+// recover turns a panic into the end of this connection.
+func (c *conn) recover(r any, where string) bool {
+	if r == nil {
+		return false
+	}
+	c.srv.metrics.panics.Inc()
+	c.srv.opts.Logger.Error("rpc: panic", "where", where, "panic", r, "stack", string(debug.Stack()))
+	c.close("panic")
+	return true
+}

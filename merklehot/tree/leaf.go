@@ -8,13 +8,19 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 )
 
+// Leaf is what can stand in the tree: a UserLeaf or a TeamLeaf.
+type Leaf interface {
+	// Encode is the leaf's JSON. Equal leaves give equal bytes.
+	Encode() []byte
+}
+
 // Triple is the end of a chain: the number of its last link, that link's id and the
 // base of its signature's id. The zero Triple is an empty chain.
 // client: go/libkb/merkle_client.go:parseTriple
 type Triple struct {
-	Seqno  kbsig.Seqno
-	LinkID kbsig.LinkID
-	SigID  kbsig.SigIDBase
+	Seqno kbsig.Seqno
+	Link  kbsig.LinkID
+	Sig   kbsig.SigIDBase
 }
 
 // ResetTail is the end of a user's reset chain: the number of the last reset link
@@ -25,30 +31,44 @@ type ResetTail struct {
 	Hash  [64]byte
 }
 
-// Leaf is what the tree says about a user or a team. Users have a public chain and
-// the eldest key of their present incarnation; teams have a private chain, and a
-// public one if they are open.
+// UserLeaf is a user's leaf: the end of the chain, the eldest key of the present
+// incarnation, and the end of the reset chain. The zero UserLeaf is that of an
+// account without links.
 // client: go/libkb/merkle_client.go:parseV2
-type Leaf struct {
-	Public  Triple
-	Private Triple
-	// Eldest is zero for teams, and for users without keys or just after a reset.
+type UserLeaf struct {
+	Seqno kbsig.Seqno
+	Link  kbsig.LinkID
+	Sig   kbsig.SigIDBase
+	// Eldest is zero without keys and just after a reset.
 	Eldest kbsig.KID
 	Reset  ResetTail
 }
 
-// UserLeaf is a user's leaf.
-func UserLeaf(public Triple, eldest kbsig.KID, reset ResetTail) Leaf {
-	return Leaf{Public: public, Eldest: eldest, Reset: reset}
+// Encode implements Leaf.
+func (l UserLeaf) Encode() []byte {
+	return Value{Public: Triple{l.Seqno, l.Link, l.Sig}, Eldest: l.Eldest, Reset: l.Reset}.Encode()
 }
 
-// TeamLeaf is a team's leaf. Its fourth element is null, which clients do not read.
+// TeamLeaf is a team's leaf; the public chain is that of open teams. Its fourth
+// element is null, which clients do not read.
 // client: go/libkb/merkle_client.go:parseMerkleTeamLeaf
-func TeamLeaf(public, private Triple) Leaf { return Leaf{Public: public, Private: private} }
+type TeamLeaf struct{ Public, Private Triple }
+
+// Encode implements Leaf.
+func (l TeamLeaf) Encode() []byte {
+	return Value{Public: l.Public, Private: l.Private}.Encode()
+}
+
+// Value is any leaf as read back.
+type Value struct {
+	Public, Private Triple
+	Eldest          kbsig.KID
+	Reset           ResetTail
+}
 
 // Encode is the leaf's JSON: [2,public,private,eldest] and, after a reset, the
-// reset tail as a fifth element. Equal leaves give equal bytes.
-func (l Leaf) Encode() []byte {
+// reset tail as a fifth element.
+func (l Value) Encode() []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, "[2,"...)
 	b = appendTriple(b, l.Public)
@@ -77,9 +97,9 @@ func appendTriple(b []byte, t Triple) []byte {
 	b = append(b, '[')
 	b = strconv.AppendInt(b, int64(t.Seqno), 10)
 	b = append(b, ',')
-	b = appendQuotedHex(b, t.LinkID[:])
+	b = appendQuotedHex(b, t.Link[:])
 	b = append(b, ',')
-	b = appendQuotedHex(b, t.SigID[:])
+	b = appendQuotedHex(b, t.Sig[:])
 	return append(b, ']')
 }
 
@@ -90,8 +110,8 @@ func appendQuotedHex(b, raw []byte) []byte {
 }
 
 // ParseLeaf reads exactly what Encode writes; anything else is ErrBadLeaf.
-func ParseLeaf(b []byte) (Leaf, error) {
-	var l Leaf
+func ParseLeaf(b []byte) (Value, error) {
+	var l Value
 	s := scanner{rest: b}
 	s.skip("[2,")
 	l.Public = s.triple()
@@ -112,7 +132,7 @@ func ParseLeaf(b []byte) (Leaf, error) {
 	}
 	s.skip("]")
 	if s.bad || len(s.rest) > 0 {
-		return Leaf{}, fmt.Errorf("leaf of %d bytes does not parse: %w", len(b), ErrBadLeaf)
+		return Value{}, fmt.Errorf("leaf of %d bytes does not parse: %w", len(b), ErrBadLeaf)
 	}
 	return l, nil
 }
@@ -144,9 +164,9 @@ func (s *scanner) triple() (t Triple) {
 	s.skip("[")
 	t.Seqno = s.seqno()
 	s.skip(",")
-	s.hex(t.LinkID[:])
+	s.hex(t.Link[:])
 	s.skip(",")
-	s.hex(t.SigID[:])
+	s.hex(t.Sig[:])
 	s.skip("]")
 	return t
 }

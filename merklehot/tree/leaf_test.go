@@ -14,8 +14,8 @@ import (
 func drawTriple(t *rapid.T) (tr Triple) {
 	tr.Seqno = kbsig.Seqno(rapid.Int64Range(0, 1<<50).Draw(t, "seqno"))
 	if tr.Seqno != 0 {
-		copy(tr.LinkID[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "link"))
-		copy(tr.SigID[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "sig"))
+		copy(tr.Link[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "link"))
+		copy(tr.Sig[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "sig"))
 	}
 	return tr
 }
@@ -23,7 +23,7 @@ func drawTriple(t *rapid.T) (tr Triple) {
 // Every leaf encodes to JSON that parses back to it.
 func TestLeafRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := Leaf{Public: drawTriple(t), Private: drawTriple(t)}
+		l := Value{Public: drawTriple(t), Private: drawTriple(t)}
 		if rapid.Bool().Draw(t, "eldest") {
 			l.Eldest = kbsig.NewKID(kbsig.KIDTypeEdDSA, [32]byte{rapid.Byte().Draw(t, "key")})
 		}
@@ -48,10 +48,10 @@ func TestLeafForms(t *testing.T) {
 		leaf Leaf
 		want string
 	}{
-		{UserLeaf(Triple{}, kbsig.KID{}, ResetTail{}), `[2,[],[],null]`},
-		{UserLeaf(one, kbsig.NewKID(kbsig.KIDTypeEdDSA, [32]byte{3}), ResetTail{}),
+		{UserLeaf{}, `[2,[],[],null]`},
+		{UserLeaf{one.Seqno, one.Link, one.Sig, kbsig.NewKID(kbsig.KIDTypeEdDSA, [32]byte{3}), ResetTail{}},
 			`[2,` + triple + `,[],"012003000000000000000000000000000000000000000000000000000000000000000a"]`},
-		{TeamLeaf(Triple{}, one), `[2,[],` + triple + `,null]`},
+		{TeamLeaf{Private: one}, `[2,[],` + triple + `,null]`},
 	} {
 		if got := string(c.leaf.Encode()); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
@@ -62,8 +62,8 @@ func TestLeafForms(t *testing.T) {
 // What parses is exactly what Encode writes, whatever the bytes.
 func FuzzParseLeaf(f *testing.F) {
 	f.Add([]byte(`[2,[],[],null]`))
-	f.Add(Leaf{Public: Triple{1, kbsig.LinkID{1}, kbsig.SigIDBase{2}}, Reset: ResetTail{2, [64]byte{3}}}.Encode())
-	f.Add(TeamLeaf(Triple{}, Triple{9, kbsig.LinkID{1}, kbsig.SigIDBase{2}}).Encode())
+	f.Add(Value{Public: Triple{1, kbsig.LinkID{1}, kbsig.SigIDBase{2}}, Reset: ResetTail{2, [64]byte{3}}}.Encode())
+	f.Add(TeamLeaf{Private: Triple{9, kbsig.LinkID{1}, kbsig.SigIDBase{2}}}.Encode())
 	f.Add([]byte(`[2,[01,"",""],[],null]`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		l, err := ParseLeaf(b)

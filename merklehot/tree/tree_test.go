@@ -155,7 +155,7 @@ func randomLeaf(rng *rand.Rand, seqno kbsig.Seqno) Leaf {
 	for i := range raw {
 		raw[i] = byte(rng.Uint32())
 	}
-	return UserLeaf(Triple{seqno, kbsig.LinkID(raw), kbsig.SigIDBase(raw)}, kbsig.NewKID(kbsig.KIDTypeEdDSA, raw), ResetTail{})
+	return UserLeaf{seqno, raw, raw, kbsig.NewKID(kbsig.KIDTypeEdDSA, raw), ResetTail{}}
 }
 
 // A large update uses several workers and flushes many times; the result is the one
@@ -342,7 +342,7 @@ func TestWorkedExample(t *testing.T) {
 	link, _ := kbsig.ParseLinkID("c15b91a6e2a45aa243c87267c1e9c10d527dc9cc5e8755b0e73ab4646501d81b")
 	sig, _ := kbsig.ParseSigIDBase("7c748e28ef09bd993feac490dbb23c2cfe5ec4e53eef8e7cfa458fd467334b17")
 	kid, _ := kbsig.ParseKID("0120759cb0fb2af733bcf3bf2f4e10dbaf2621444781420b89821a3fdb7590b0468f0a")
-	leaf := UserLeaf(Triple{3, link, sig}, kid, ResetTail{})
+	leaf := UserLeaf{3, link, sig, kid, ResetTail{}}
 	tr, _, err := NewMain().Update([]Change[ID]{{id, leaf.Encode()}})
 	if err != nil {
 		t.Fatal(err)

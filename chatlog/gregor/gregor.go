@@ -21,6 +21,7 @@
 package gregor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -198,8 +199,33 @@ func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdat
 	if err := s.opts.Log.Commit(ctx, u, next.change); err != nil {
 		return fmt.Errorf("keep a message of %s: %w", u, err)
 	}
-	s.rooms.broadcast(r, &gregor1.Message{InBand: &gregor1.InBandMessage{StateUpdate: &next.out}}, next.onlyDevice)
+	s.tell(r, next)
 	return nil
+}
+
+// tell broadcasts an outcome. What is for one device is told to the others without
+// its creation, or not at all.
+func (s *Service) tell(r *room, o outcome) {
+	message := func(up gregor1.StateUpdateMessage) *gregor1.Message {
+		return &gregor1.Message{InBand: &gregor1.InBandMessage{StateUpdate: &up}}
+	}
+	full := message(o.out)
+	if o.onlyDevice == nil {
+		s.rooms.broadcast(r, func(kbsig.DeviceID) *gregor1.Message { return full })
+		return
+	}
+	var others *gregor1.Message
+	if o.out.Dismissal != nil {
+		up := o.out
+		up.Creation = nil
+		others = message(up)
+	}
+	s.rooms.broadcast(r, func(d kbsig.DeviceID) *gregor1.Message {
+		if bytes.Equal(d[:], o.onlyDevice) {
+			return full
+		}
+		return others
+	})
 }
 
 // State returns the items of u that are alive at a moment (zero: now) and visible
@@ -237,7 +263,8 @@ func (s *Service) Push(ctx context.Context, u kbsig.UID, system string, body []b
 		return err
 	}
 	defer s.rooms.leave(u, r)
-	s.rooms.broadcast(r, &gregor1.Message{OutOfBand: &gregor1.OutOfBandMessage{UID: u[:], System: system, Body: body}}, nil)
+	m := &gregor1.Message{OutOfBand: &gregor1.OutOfBandMessage{UID: u[:], System: system, Body: body}}
+	s.rooms.broadcast(r, func(kbsig.DeviceID) *gregor1.Message { return m })
 	return nil
 }
 

@@ -126,7 +126,7 @@ type outcome struct {
 	repeated   bool // the message id was seen before; nothing happens
 	change     Change
 	out        gregor1.StateUpdateMessage
-	onlyDevice []byte // non-nil: only this device's connections are told
+	onlyDevice []byte // non-nil: the creation is this device's alone
 }
 
 // apply computes the outcome of a checked update over a user's records. It changes
@@ -175,7 +175,7 @@ func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, now gregor1
 	if up.Creation != nil {
 		o.out.Creation = rec.item()
 	}
-	if mine.Dismissal == nil && len(rec.DeviceID) != 0 {
+	if up.Creation != nil && len(rec.DeviceID) != 0 {
 		o.onlyDevice = rec.DeviceID
 	}
 	return o
@@ -287,15 +287,16 @@ func stateOf(u kbsig.UID, cur []Record, d kbsig.DeviceID, t gregor1.Time, prefix
 	return st
 }
 
-// since is the messages stamped at or after t, without creations that have ended.
+// since is the messages stamped at or after t, without creations that have ended or
+// are for another device.
 func since(u kbsig.UID, cur []Record, d kbsig.DeviceID, t, now gregor1.Time) []gregor1.InBandMessage {
 	msgs := []gregor1.InBandMessage{}
 	for _, r := range ordered(cur) {
-		if r.CTime < t || !r.visibleTo(d) {
+		if r.CTime < t {
 			continue
 		}
 		up := gregor1.StateUpdateMessage{Metadata: r.metadata(u), Dismissal: r.Dismissal}
-		if r.liveAt(now) {
+		if r.liveAt(now) && r.visibleTo(d) {
 			up.Creation = r.item()
 		}
 		if up.Creation != nil || up.Dismissal != nil {

@@ -1,7 +1,6 @@
 package gregor
 
 import (
-	"bytes"
 	"context"
 	"sync"
 
@@ -116,15 +115,15 @@ func (sub *Subscription) Cancel() {
 	}
 }
 
-// broadcast hands m to the user's connections, or to those of one device. The
-// caller has the turn. Slices of subscriptions are never changed in place, so the
-// one taken here stays as it is.
-func (rs *rooms) broadcast(r *room, m *gregor1.Message, onlyDevice []byte) {
+// broadcast hands each of the user's connections the message that is for its
+// device, if any. The caller has the turn. Slices of subscriptions are never changed
+// in place, so the one taken here stays as it is.
+func (rs *rooms) broadcast(r *room, messageFor func(kbsig.DeviceID) *gregor1.Message) {
 	rs.mu.Lock()
 	subs := r.subs[:len(r.subs):len(r.subs)]
 	rs.mu.Unlock()
 	for _, s := range subs {
-		if onlyDevice == nil || bytes.Equal(onlyDevice, s.device[:]) {
+		if m := messageFor(s.device); m != nil {
 			s.sink.Deliver(m)
 		}
 	}

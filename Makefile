@@ -1,0 +1,42 @@
+# The verbs of this repository. Each is one command that works by itself, too.
+
+GO ?= go
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help run build test race fuzz lint docs spec ci clean
+
+help:            ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+
+run:             ## start a server on the embedded store
+	$(GO) run ./cmd/keystead serve
+
+build:           ## one static binary, bin/keystead
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/keystead ./cmd/keystead
+
+test:            ## the tests
+	$(GO) test ./...
+
+race:            ## the tests under the race detector, shorter
+	$(GO) test -race -short ./...
+
+fuzz:            ## each fuzz target for some seconds
+	.ci/run fuzz
+
+lint:            ## gofmt, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+docs:            ## write docs/reference anew from the code
+	$(GO) test ./cmd/keystead/config -run TestReferenceIsFresh -update
+	$(GO) test ./cmd/keystead -run TestCommandReferenceIsFresh -update
+
+spec:            ## write compat/spec/cited.txt anew from the comments
+	$(GO) test ./compat/spec -run TestCitedListIsExact -update
+
+ci:              ## all that the continuous integration does
+	.ci/run
+
+clean:           ## take away what the verbs made
+	rm -rf bin

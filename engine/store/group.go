@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/binary"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -15,6 +16,8 @@ type group struct {
 	members []*pending
 	notes   []any
 	sealed  any
+	changed bool // sealed differs from the group before
+	number  uint64
 	view    *View
 }
 
@@ -33,13 +36,17 @@ func (s *Store) commitLoop() {
 		g := &group{now: s.opts.Clock(), batch: s.db.NewIndexedBatch()}
 		s.run(g, first)
 		s.gather(g)
-		s.finish(g)
+		if !s.finish(g) {
+			for _, p := range g.members {
+				p.done <- ErrStopped
+			}
+		}
 	}
 }
 
 // gather adds whatever else is waiting now; it never waits for more.
 func (s *Store) gather(g *group) {
-	for len(g.members) < groupTxMax && g.batch.Len() < groupBytesMax {
+	for len(g.members) < groupTxMax && g.batch.Len() < groupBytesMax && s.stopErr.Load() == nil {
 		select {
 		case p, ok := <-s.queue:
 			if !ok {
@@ -78,43 +85,69 @@ func call(fn func(*Tx) error, tx *Tx, s *Store) (err error) {
 	return fn(tx)
 }
 
-// finish seals the group and hands it to the log.
-func (s *Store) finish(g *group) {
-	g.sealed = s.sealed
-	if s.sealer != nil {
-		tx := &Tx{now: g.now, base: reader{g.batch}}
-		sealed, err := s.sealer.Seal(tx, g.notes)
-		if err == nil {
-			err = tx.flush(g.batch)
-		}
-		if err != nil {
-			s.fail(fmt.Errorf("seal a group of %d: %w", len(g.members), err))
-			s.abandon(g)
-			return
-		}
-		g.sealed, s.sealed = sealed, sealed
+// finish seals the group and hands it to the log; false means that the store has
+// stopped and that the group's transactions are to be told so.
+func (s *Store) finish(g *group) bool {
+	if err := s.seal(g); err != nil {
+		s.fail(fmt.Errorf("seal a group of %d: %w", len(g.members), err))
 	}
-	if g.batch.Empty() {
+	if s.stopErr.Load() != nil {
+		// A transaction may be half in the batch, or Pebble may have given up
+		// meanwhile: nothing is written any more.
+		return false
+	}
+	if g.batch.Empty() && !g.changed {
 		// Nothing to make durable here, but refusals rest on earlier groups:
 		// they are answered in order, behind them.
 		s.sync <- g
-		return
+		return true
 	}
-	if err := s.db.ApplyNoSyncWait(g.batch, pebble.Sync); err != nil {
+	s.group++
+	g.number = s.group
+	if err := g.batch.Set(groupKey, binary.BigEndian.AppendUint64(nil, g.number), nil); err != nil {
+		s.fail(fmt.Errorf("fill the batch: %w", err))
+		return false
+	}
+	if err := s.apply(g.batch); err != nil {
 		s.fail(fmt.Errorf("commit a group of %d: %w", len(g.members), err))
-		s.abandon(g)
-		return
+	}
+	if s.stopErr.Load() != nil {
+		return false
 	}
 	// Taken here, between this group and the next, so that the view is exactly
 	// this group's state.
 	g.view = newView(s.db.NewSnapshot(), g.sealed)
 	s.sync <- g
+	return true
 }
 
-func (s *Store) abandon(g *group) {
-	for _, p := range g.members {
-		p.done <- ErrStopped
+// seal lets the sealer add its writes. A group that nothing was accepted in keeps
+// the state that it found.
+func (s *Store) seal(g *group) error {
+	g.sealed = s.sealed
+	if s.sealer == nil || s.stopErr.Load() != nil || (g.batch.Empty() && len(g.notes) == 0) {
+		return nil
 	}
+	tx := &Tx{now: g.now, base: reader{g.batch}}
+	sealed, err := s.sealer.Seal(tx, g.notes)
+	if err != nil {
+		return err
+	}
+	g.changed = sealed != s.sealed
+	g.sealed, s.sealed = sealed, sealed
+	return tx.flush(g.batch)
+}
+
+// apply hands a batch to the log. Where it cannot go on, Pebble calls Fatalf and
+// then returns as if nothing had happened, or panics with its locks held.
+func (s *Store) apply(b *pebble.Batch) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.stuck = true
+			err = fmt.Errorf("the database panicked: %v", r)
+		}
+	}()
+	return s.db.ApplyNoSyncWait(b, pebble.Sync)
 }
 
 // durabilityLoop waits for each group's fsync, in order, then publishes it.
@@ -130,7 +163,9 @@ func (s *Store) durabilityLoop() {
 			if g.view != nil {
 				g.view.Close()
 			}
-			s.abandon(g)
+			for _, p := range g.members {
+				p.done <- ErrStopped
+			}
 			continue
 		}
 		for _, p := range g.members {
@@ -145,6 +180,9 @@ func (s *Store) settle(g *group) error {
 	}
 	if err := g.batch.SyncWait(); err != nil {
 		return fmt.Errorf("fsync a group of %d: %w", len(g.members), err)
+	}
+	if err := s.mark.set(g.number); err != nil {
+		return fmt.Errorf("mark group %d as synced: %w", g.number, err)
 	}
 	if s.sealer != nil && g.sealed != s.current.Load().sealed {
 		if err := s.sealer.Durable(g.sealed); err != nil {

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 	"strings"
 	"syscall"
@@ -64,8 +65,13 @@ func Has(r Reader, key []byte) (bool, error) {
 // Save encodes and writes one record.
 func Save(tx *Tx, key []byte, v any) { tx.Set(key, Encode(v)) }
 
-// isLockError tells "somebody else has the folder" from other failures to open.
+// isLockError tells "somebody else has the folder" from other failures to open. A
+// lock that is held is a bare error number; EACCES with a path is a missing
+// permission.
 func isLockError(err error) bool {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return false
+	}
 	return errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) ||
 		strings.Contains(err.Error(), "lock held by current process")
 }

@@ -12,6 +12,7 @@
 //   - When a commit, a seal or the step after the fsync fails, nobody knows any more
 //     what is true: Options.Fatal is called and every waiting and later Update
 //     returns ErrStopped, never success.
+//   - A database that has lost acknowledged groups does not open: see mark.go.
 //
 // The package writes only keys.Meta records of its own. It imports engine/keys and
 // pebble; nothing else of the server imports pebble.
@@ -57,9 +58,9 @@ const (
 const schemaVersion = 1
 
 // formatVersion is Pebble's on-disk format, set explicitly because its default
-// is older than the one (WAL sync chunks) that tells a damaged log from the end of
-// a log: with the default, replay would stop silently at a flipped bit and history
-// would be shorter.
+// is older than the one (WAL sync chunks) by which replay can tell a damaged log
+// from the end of a log. It can do so only for damage that is followed by a whole
+// block of log; for the rest there is the mark.
 const formatVersion = pebble.FormatValueSeparation
 
 // Errors of the store.
@@ -87,17 +88,21 @@ type Options struct {
 	CacheBytes int64        // default: 64 MiB
 	ReadOnly   bool         // for audits: Update is refused
 	// Fatal is called once when the state of the store is unknown. It should stop
-	// the process; it must not call the store. Default: panic.
+	// the process; it must not call the store. It may be called by one of Pebble's
+	// own goroutines. Default: panic.
 	Fatal func(error)
 }
 
 // Sealer completes each group of transactions. See the package comment.
 type Sealer interface {
 	// Seal sees the notes of all accepted transactions in order and may write
-	// into the same batch. An error is fatal.
+	// into the same batch. It is called for each group that notes or writes
+	// something, and returns what belongs to the state after it: a value that
+	// can be compared, the last one again if nothing of it changed. An error is
+	// fatal.
 	Seal(tx *Tx, notes []any) (sealed any, err error)
-	// Durable is called after the group's fsync and before anybody sees it. An
-	// error is fatal.
+	// Durable is called with a value that differs from the published one, after
+	// the group's fsync and before anybody sees it. An error is fatal.
 	Durable(sealed any) error
 }
 
@@ -111,12 +116,16 @@ type Store struct {
 
 	current atomic.Pointer[View] // newest published view
 	sealer  Sealer
-	sealed  any // what the sealer returned last; committer only
+	sealed  any    // what the sealer returned last; committer only
+	group   uint64 // number of the newest group; committer only
+	mark    *mark  // durability goroutine only; nil if read-only
 
 	closing  chan struct{}
 	closed   sync.Once
 	loops    sync.WaitGroup
 	stopErr  atomic.Pointer[error]
+	stuck    bool         // Pebble panicked and holds its locks; committer only
+	gone     atomic.Bool  // the database is closed
 	updating sync.RWMutex // held for reading by Update, for writing by Close
 }
 
@@ -142,7 +151,8 @@ func Open(o Options) (*Store, error) {
 		o.CacheBytes = 64 << 20
 	}
 	if o.Fatal == nil {
-		o.Fatal = func(err error) { panic(err) }
+		// On a goroutine of its own, where nobody recovers.
+		o.Fatal = func(err error) { go panic(err) }
 	}
 	s := &Store{
 		opts:    o,
@@ -150,11 +160,15 @@ func Open(o Options) (*Store, error) {
 		sync:    make(chan *group, pipelineGroupsMax),
 		closing: make(chan struct{}),
 	}
-	if err := s.openDB(); err != nil {
+	obsolete := hold(pebble.DeleteCleaner{}.Clean)
+	if err := s.openDB(obsolete); err != nil {
 		return nil, err
 	}
-	if err := s.openMeta(); err != nil {
-		return nil, errors.Join(err, s.db.Close())
+	if err := s.openRecords(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", o.Dir, err), s.db.Close())
+	}
+	if err := obsolete.release(); err != nil {
+		o.Logger.Warn("store: an obsolete file stays", "err", err)
 	}
 	s.current.Store(newView(s.db.NewSnapshot(), nil))
 	if !o.ReadOnly {
@@ -165,12 +179,27 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) openDB() error {
+// openRecords reads or makes what the store itself keeps in and beside the database.
+func (s *Store) openRecords() error {
+	if err := s.openMeta(); err != nil {
+		return err
+	}
+	if err := s.checkMark(); err != nil {
+		return err
+	}
+	if s.opts.ReadOnly {
+		return nil
+	}
+	return s.openMark()
+}
+
+func (s *Store) openDB(obsolete pebble.Cleaner) error {
 	cache := pebble.NewCache(s.opts.CacheBytes)
 	defer cache.Unref()
 	po := &pebble.Options{
 		FS:                          s.opts.FS,
 		Cache:                       cache,
+		Cleaner:                     obsolete,
 		FormatMajorVersion:          formatVersion,
 		Logger:                      pebbleLogger{s},
 		MemTableSize:                64 << 20,
@@ -232,7 +261,10 @@ func (s *Store) openMeta() error {
 
 func (s *Store) createMeta() error {
 	if s.opts.ReadOnly {
-		return fmt.Errorf("%s: %w: not a store", s.opts.Dir, ErrNotFound)
+		return fmt.Errorf("not a store: %w", ErrNotFound)
+	}
+	if err := s.checkEmpty(); err != nil {
+		return err
 	}
 	if s.opts.Rand == nil {
 		return fmt.Errorf("a new store needs a random source")
@@ -246,6 +278,22 @@ func (s *Store) createMeta() error {
 	_ = b.Set(keys.Meta("id"), []byte(hex.EncodeToString(s.id[:])), nil)
 	if err := b.Commit(pebble.Sync); err != nil {
 		return fmt.Errorf("write the store's version: %w", err)
+	}
+	return nil
+}
+
+// checkEmpty refuses to take a database that holds records for a new store.
+func (s *Store) checkEmpty() error {
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return fmt.Errorf("look for records: %w", err)
+	}
+	found := it.First()
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("look for records: %w", err)
+	}
+	if found {
+		return fmt.Errorf("the database holds records but no version: it is damaged or not a store")
 	}
 	return nil
 }
@@ -311,7 +359,8 @@ func (s *Store) fail(err error) {
 }
 
 // Close finishes what was queued, then closes the database. Views must have been
-// closed by their owners.
+// closed by their owners; a View taken later reads nothing but ErrStopped. Of a
+// store that has stopped, Close reports why.
 func (s *Store) Close() error {
 	var err error
 	s.closed.Do(func() {
@@ -320,10 +369,27 @@ func (s *Store) Close() error {
 		close(s.queue)
 		s.updating.Unlock()
 		s.loops.Wait()
+		s.gone.Store(true)
 		s.current.Load().Close()
-		err = s.db.Close()
+		err = s.closeFiles()
 	})
 	return err
+}
+
+func (s *Store) closeFiles() error {
+	var errs []error
+	if e := s.stopErr.Load(); e != nil {
+		errs = append(errs, fmt.Errorf("%w: %v", ErrStopped, *e))
+	} else if s.mark != nil {
+		errs = append(errs, s.mark.file.Sync())
+	}
+	if s.mark != nil {
+		errs = append(errs, s.mark.file.Close())
+	}
+	if !s.stuck {
+		errs = append(errs, s.db.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // Metrics exposes the database's own figures to the operator's side.

@@ -22,10 +22,13 @@ type Reader interface {
 	ScanReverse(lo, hi []byte, fn func(k, v []byte) error) error
 }
 
-// reader adapts a pebble.Reader.
+// reader adapts a pebble.Reader; without one it reads nothing but ErrStopped.
 type reader struct{ r pebble.Reader }
 
 func (r reader) Get(key []byte) ([]byte, error) {
+	if r.r == nil {
+		return nil, ErrStopped
+	}
 	v, closer, err := r.r.Get(key)
 	if err != nil {
 		if errors.Is(err, pebble.ErrNotFound) {
@@ -49,6 +52,9 @@ func (r reader) ScanReverse(lo, hi []byte, fn func(k, v []byte) error) error {
 }
 
 func (r reader) scan(lo, hi []byte, reverse bool, fn func(k, v []byte) error) (err error) {
+	if r.r == nil {
+		return ErrStopped
+	}
 	it, err := r.r.NewIter(&pebble.IterOptions{LowerBound: lo, UpperBound: hi})
 	if err != nil {
 		return fmt.Errorf("scan records: %w", err)
@@ -76,7 +82,7 @@ func (r reader) scan(lo, hi []byte, reverse bool, fn func(k, v []byte) error) (e
 }
 
 // View is one published state of the store: a snapshot and what the sealer made
-// of it. It must be closed; an open view keeps old records on disk.
+// of it. It must be closed, once; an open view keeps old records on disk.
 type View struct {
 	reader
 	snap   *pebble.Snapshot
@@ -99,6 +105,11 @@ func (s *Store) View() *View {
 		if n > 0 && v.refs.CompareAndSwap(n, n+1) {
 			return v
 		}
+		if n == 0 && s.gone.Load() {
+			last := &View{sealed: v.sealed}
+			last.refs.Store(1)
+			return last
+		}
 	}
 }
 
@@ -107,7 +118,7 @@ func (v *View) Sealed() any { return v.sealed }
 
 // Close gives the view back.
 func (v *View) Close() {
-	if v.refs.Add(-1) == 0 {
+	if v.refs.Add(-1) == 0 && v.snap != nil {
 		_ = v.snap.Close()
 	}
 }

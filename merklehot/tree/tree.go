@@ -34,6 +34,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/hash"
@@ -76,6 +77,11 @@ func (id ID) String() string { return string(appendHex(nil, id)) }
 
 // NameHash names a leaf of the legacy tree: SHA-256 of a lower-case user name.
 type NameHash [32]byte
+
+// NameHashOf is the leaf of a user name in the legacy tree.
+func NameHashOf(n kbsig.Username) NameHash {
+	return NameHash(hash.Sum256([]byte(strings.ToLower(string(n)))))
+}
 
 // ShortSum is a node hash of the legacy tree.
 type ShortSum [hash.Size256]byte

@@ -1,0 +1,233 @@
+package roots
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/hash"
+	"github.com/keystead/keystead/engine/highwater"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/tree"
+)
+
+// HighWater is the record of the newest root that may have been seen; see
+// engine/highwater.
+type HighWater interface {
+	Mark() highwater.Mark
+	Advance(old, next highwater.Mark) error
+}
+
+// Config is what a sequencer is given from outside.
+type Config struct {
+	Key       ed25519.PrivateKey // signs the roots
+	HighWater HighWater
+	Rand      io.Reader
+	Kits      Kits
+	// Interval is how old the newest root may get before Heartbeat makes another.
+	// Default: one hour. Clients want a root of the last 24 hours.
+	Interval time.Duration
+	// First is the number of the first root of a new store. Default: FirstSeqno.
+	First kbsig.Seqno
+}
+
+// Sequencer signs roots. It implements store.Sealer: Seal runs on the store's
+// committer and Durable on its durability goroutine; each keeps to its own fields.
+type Sequencer struct {
+	cfg   Config
+	kid   kbsig.KID
+	store *store.Store
+
+	// Of the committer.
+	sealed *State // what the next root follows; may not be durable yet
+	prev   [hash.Size512]byte
+	hashes hashes
+
+	// Of the durability goroutine.
+	durable highwater.Mark
+}
+
+// KID is the key that clients must be told to trust.
+func (s *Sequencer) KID() kbsig.KID { return s.kid }
+
+// Seal implements store.Sealer: it makes the root of a group, unless nothing changed.
+func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
+	changes, beat, err := s.collect(notes)
+	if err != nil {
+		return nil, err
+	}
+	if s.sealed == nil {
+		if err := s.genesis(tx); err != nil {
+			return nil, fmt.Errorf("genesis: %w", err)
+		}
+		beat = false
+	}
+	t := s.sealed.tree()
+	next, delta, err := t.Update(changes)
+	if err != nil {
+		return nil, fmt.Errorf("root %d: %w", s.sealed.newest.Seqno+1, err)
+	}
+	if delta == nil && !beat {
+		return s.sealed, nil
+	}
+	// Before the tree's many records: signing reads, and reading past own writes
+	// costs with their number.
+	root, err := s.sign(tx, next)
+	if err != nil {
+		return nil, err
+	}
+	made := 0
+	if delta != nil {
+		delta.Write(tx, root.Seqno)
+		made = delta.Bytes()
+	}
+	s.sealed = s.sealed.next(root, next, made)
+	return s.sealed, nil
+}
+
+// collect turns notes into changes and holds each leaf to the one before it.
+func (s *Sequencer) collect(notes []any) (changes []tree.Change[tree.ID], beat bool, err error) {
+	pending := make(map[tree.ID][]byte)
+	for _, note := range notes {
+		switch n := note.(type) {
+		case Beat:
+			beat = true
+		case LeafChange:
+			before, ok := pending[n.ID]
+			if !ok && s.sealed != nil {
+				before = s.sealed.Leaf(n.ID)
+			}
+			now := n.Leaf.Encode()
+			if err := checkGrowth(before, now); err != nil {
+				return nil, false, fmt.Errorf("leaf %s: %w", n.ID, err)
+			}
+			pending[n.ID] = now
+			changes = append(changes, tree.Change[tree.ID]{ID: n.ID, Leaf: now})
+		default:
+			return nil, false, fmt.Errorf("a note of type %T: the sequencer does not know what it changes", note)
+		}
+	}
+	return changes, beat, nil
+}
+
+// checkGrowth enforces, for each chain of a leaf, that its number never falls and
+// that one number has one end. The eldest key may change with the reset chain only.
+func checkGrowth(before, now []byte) error {
+	n, err := tree.ParseLeaf(now)
+	if err != nil {
+		return err
+	}
+	if before == nil {
+		return nil
+	}
+	b, err := tree.ParseLeaf(before)
+	if err != nil {
+		return err
+	}
+	for _, c := range [][2]tree.Triple{{b.Public, n.Public}, {b.Private, n.Private}} {
+		if c[1].Seqno < c[0].Seqno || c[1].Seqno == c[0].Seqno && c[1] != c[0] {
+			return fmt.Errorf("from link %d to %d: %w", c[0].Seqno, c[1].Seqno, ErrOddEven)
+		}
+	}
+	if n.Reset.Seqno < b.Reset.Seqno || n.Reset.Seqno == b.Reset.Seqno && n.Reset != b.Reset {
+		return fmt.Errorf("from reset %d to %d: %w", b.Reset.Seqno, n.Reset.Seqno, ErrOddEven)
+	}
+	return nil
+}
+
+// genesis makes the first two roots, both over the empty tree.
+func (s *Sequencer) genesis(tx *store.Tx) error {
+	s.sealed = &State{
+		newest: &Root{Seqno: s.cfg.First - 1},
+		first:  s.cfg.First, names: tree.NewNames(), kits: &s.cfg.Kits,
+	}
+	s.hashes.first = s.cfg.First
+	empty := tree.NewMain()
+	for range 2 {
+		root, err := s.sign(tx, empty)
+		if err != nil {
+			return err
+		}
+		s.sealed = s.sealed.next(root, empty, 0)
+	}
+	return nil
+}
+
+// sign makes, signs and writes the root after s.sealed over t.
+func (s *Sequencer) sign(tx *store.Tx, t *tree.Main) (*Root, error) {
+	last := s.sealed.newest
+	b := body{
+		seqno: last.Seqno + 1,
+		// A clock that went back must not show: clients compare.
+		ctime: max(last.Ctime, tx.Now().Unix()),
+		root:  t.Root(), legacyUID: s.sealed.names.Root(), kits: s.sealed.kits,
+	}
+	if last.Payload != "" {
+		b.prev = hex.EncodeToString(s.prev[:])
+	}
+	var err error
+	if b.skips, err = s.hashes.skips(tx, b.seqno); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(s.cfg.Rand, b.txid[:]); err != nil {
+		return nil, fmt.Errorf("root %d: txid: %w", b.seqno, err)
+	}
+	payload := b.payload()
+	root := &Root{
+		Seqno: b.seqno, HashMeta: hash.Sum256(payload), Hash: b.root, Ctime: b.ctime,
+		Txid: b.txid, KID: s.kid, Payload: string(payload),
+	}
+	copy(root.Sig[:], ed25519.Sign(s.cfg.Key, payload))
+	put(tx, root)
+	s.prev = hash.Sum512(payload)
+	s.hashes.push(root.Seqno, root.HashMeta)
+	return root, nil
+}
+
+// Durable implements store.Sealer: it moves the high-water record to a state that is
+// on stable storage and about to be shown. The signature is checked once more on
+// this side: a bit that flipped while signing must not be published.
+func (s *Sequencer) Durable(sealed any) error {
+	st, ok := sealed.(*State)
+	if !ok || st == nil {
+		return nil
+	}
+	if err := verify(st.newest, s.kid); err != nil {
+		return err
+	}
+	next := st.newest.mark()
+	if err := s.cfg.HighWater.Advance(s.durable, next); err != nil {
+		return fmt.Errorf("root %d: %w", next.Seqno, err)
+	}
+	s.durable = next
+	return nil
+}
+
+func verify(r *Root, kid kbsig.KID) error {
+	if r.KID != kid {
+		return fmt.Errorf("root %d is signed by %s: %w", r.Seqno, r.KID, ErrWrongKey)
+	}
+	if !ed25519.Verify(kid.PublicKey(), []byte(r.Payload), r.Sig[:]) {
+		return fmt.Errorf("root %d: signature does not verify: %w", r.Seqno, ErrCorrupt)
+	}
+	return nil
+}
+
+// Heartbeat makes a root if the newest is older than the interval. The caller's
+// timer calls it, more often than the interval.
+func (s *Sequencer) Heartbeat(ctx context.Context) error {
+	v := s.store.View()
+	newest := StateOf(v).Root()
+	v.Close()
+	if s.store.Now().Sub(time.Unix(newest.Ctime, 0)) < s.cfg.Interval {
+		return nil
+	}
+	return s.store.Update(ctx, func(tx *store.Tx) error {
+		tx.Note(Beat{})
+		return nil
+	})
+}

@@ -293,3 +293,35 @@ func (e WireEntry) Rebuild(kid KID, seqno Seqno, prev LinkID) ([]byte, error) {
 	outer = appendBin(appendHashOrNil(outer, prev), curr[:])
 	return EncodeSignature(kid, append(outer, rest...), sig), nil
 }
+
+// AppendJSON writes the entry as a JSON object whose strings are also Go string
+// literals, which is how clients unquote payload_json: raw UTF-8, no \/, no
+// surrogate escapes. client: go/libkb/chain_link_parse_2.go:getPayloadJSONFromServerLink
+func (e WireEntry) AppendJSON(dst []byte) []byte {
+	if e.S2 != "" {
+		return append(appendQuoted(append(dst, `{"s2":`...), e.S2), '}')
+	}
+	dst = append(dst, `{"sig_version":`...)
+	dst = append(dst, byte('0'+e.SigVersion))
+	dst = append(dst, `,"payload_json":`...)
+	dst = appendQuoted(dst, e.PayloadJSON)
+	if e.SigVersion == 1 {
+		dst = appendQuoted(append(dst, `,"si1":`...), e.SI1)
+	} else {
+		dst = appendQuoted(append(dst, `,"si2":`...), e.SI2)
+	}
+	return append(dst, '}')
+}
+
+// appendQuoted quotes text that signed statements and base64 are made of: valid
+// UTF-8 without control characters.
+func appendQuoted(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for i := 0; i < len(s); i++ {
+		if s[i] == '"' || s[i] == '\\' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, s[i])
+	}
+	return append(dst, '"')
+}

@@ -56,8 +56,8 @@ func (l *Link) checkPosted(p Posted) error {
 		{"sig_id_short", p.SigIDShort, l.SigID.Short()},
 		{"is_remote_proof", p.IsRemoteProof, "0"},
 		{"is_update", p.IsUpdate, "0"},
-		{"is_primary", p.IsPrimary, flag(isEldest)},
-		{"new_eldest", p.NewEldest, flag(isEldest)},
+		{"is_primary", p.IsPrimary, oneIf(isEldest)},
+		{"new_eldest", p.NewEldest, oneIf(isEldest)},
 		{"eldest_kid", p.EldestKID, kidText(l.Eldest)},
 		{"public_key", p.PublicKey, kidText(l.Key)},
 		{"uid", p.UID, l.followee()},
@@ -80,7 +80,7 @@ func (l *Link) checkPosted(p Posted) error {
 	return nil
 }
 
-func flag(b bool) string {
+func oneIf(b bool) string {
 	if b {
 		return "1"
 	}

@@ -100,6 +100,9 @@ func (r *Root) parseRest(o, body object) error {
 	}
 	r.Kits = make(map[string]string)
 	for kit, field := range kitFields {
+		if !body.has(field) {
+			continue // roots older than a kit do not name it
+		}
 		if r.Kits[kit], err = hexOrEmpty(body, field, 64); err != nil {
 			return err
 		}

@@ -235,8 +235,7 @@ func (s *Service) State(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, at g
 	if err != nil {
 		return gregor1.State{}, fmt.Errorf("load messages of %s: %w", u, err)
 	}
-	now := present(cur, milliseconds(s.opts.Clock()))
-	return stateOf(u, cur, d, orNow(now, at), prefix), nil
+	return stateOf(u, cur, d, milliseconds(s.opts.Clock()), at, prefix), nil
 }
 
 // Since returns the messages of u stamped at or after t that still matter to the
@@ -247,12 +246,12 @@ func (s *Service) Since(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, t gr
 	if err != nil {
 		return gregor1.SyncResult{}, fmt.Errorf("load messages of %s: %w", u, err)
 	}
-	now := present(cur, milliseconds(s.opts.Clock()))
-	hash, err := hashState(stateOf(u, cur, d, now, ""))
+	now := milliseconds(s.opts.Clock())
+	hash, err := hashState(stateOf(u, cur, d, now, gregor1.TimeOrOffset{}, ""))
 	if err != nil {
 		return gregor1.SyncResult{}, fmt.Errorf("hash the state of %s: %w", u, err)
 	}
-	return gregor1.SyncResult{Msgs: since(u, cur, d, t, now), Hash: hash}, nil
+	return gregor1.SyncResult{Msgs: since(u, cur, d, t), Hash: hash}, nil
 }
 
 // Push hands an out-of-band message to the connections of u that are there now; it

@@ -32,9 +32,10 @@ type Record struct {
 // milliseconds), so that adding it to a time cannot overflow.
 const offsetMax = 100 * 366 * 24 * 3600 * 1000
 
-// liveAt reports whether the record's item is in the state at t.
+// liveAt reports whether the record's item has not ended at t. It may have been
+// stamped after t: when the clock goes back, stamps do not.
 func (r *Record) liveAt(t gregor1.Time) bool {
-	return r.HasItem && r.Dismissed == 0 && r.CTime <= t && (r.DTime == 0 || r.DTime > t)
+	return r.HasItem && r.Dismissed == 0 && (r.DTime == 0 || r.DTime > t)
 }
 
 // endedAt is when the record stopped to matter: the end of its item, or for a bare
@@ -275,28 +276,34 @@ func forgotten(old []Record, now gregor1.Time) (ids [][]byte) {
 	return ids
 }
 
-// stateOf is the state at time t as the device sees it.
-func stateOf(u kbsig.UID, cur []Record, d kbsig.DeviceID, t gregor1.Time, prefix string) gregor1.State {
+// stateOf is the state at the moment at (unset: now) as the device sees it.
+func stateOf(u kbsig.UID, cur []Record, d kbsig.DeviceID, now gregor1.Time, at gregor1.TimeOrOffset, prefix string) gregor1.State {
+	moment := absolute(now, at)
+	past := moment != 0 // only then what was stamped later does not count
+	if !past {
+		moment = now
+	}
 	st := gregor1.State{Items: []gregor1.ItemAndMetadata{}}
 	for _, r := range ordered(cur) {
-		if r.liveAt(t) && r.visibleTo(d) && strings.HasPrefix(r.Category, prefix) {
-			md := r.metadata(u)
-			st.Items = append(st.Items, gregor1.ItemAndMetadata{Metadata: &md, Item: r.item()})
+		if !r.liveAt(moment) || past && r.CTime > moment || !r.visibleTo(d) || !strings.HasPrefix(r.Category, prefix) {
+			continue
 		}
+		md := r.metadata(u)
+		st.Items = append(st.Items, gregor1.ItemAndMetadata{Metadata: &md, Item: r.item()})
 	}
 	return st
 }
 
-// since is the messages stamped at or after t, without creations that have ended or
-// are for another device.
-func since(u kbsig.UID, cur []Record, d kbsig.DeviceID, t, now gregor1.Time) []gregor1.InBandMessage {
+// since is the messages stamped at or after t, without creations that were dismissed
+// or are for another device. What has expired is told: clients run their own clock.
+func since(u kbsig.UID, cur []Record, d kbsig.DeviceID, t gregor1.Time) []gregor1.InBandMessage {
 	msgs := []gregor1.InBandMessage{}
 	for _, r := range ordered(cur) {
 		if r.CTime < t {
 			continue
 		}
 		up := gregor1.StateUpdateMessage{Metadata: r.metadata(u), Dismissal: r.Dismissal}
-		if r.liveAt(now) && r.visibleTo(d) {
+		if r.HasItem && r.Dismissed == 0 && r.visibleTo(d) {
 			up.Creation = r.item()
 		}
 		if up.Creation != nil || up.Dismissal != nil {
@@ -346,15 +353,6 @@ func absolute(ctime gregor1.Time, t gregor1.TimeOrOffset) gregor1.Time {
 func orNow(now gregor1.Time, t gregor1.TimeOrOffset) gregor1.Time {
 	if a := absolute(now, t); a != 0 {
 		return a
-	}
-	return now
-}
-
-// present is now, but never before the newest stamp: when the clock went back, what
-// was stamped before still belongs to the present state.
-func present(cur []Record, now gregor1.Time) gregor1.Time {
-	for i := range cur {
-		now = max(now, cur[i].CTime)
 	}
 	return now
 }

@@ -235,3 +235,66 @@ func (a *Auth) mac(purpose string, b []byte) []byte {
 	h.Write(b)
 	return h.Sum(nil)
 }
+
+// proofTolerance is how far a client's clock may be off when it signs a login proof;
+// clients make proofs good for a day for this reason.
+// client: go/libkb/pdpka.go:computePDPKA
+const proofTolerance = 24 * time.Hour
+
+// ErrWrongPassword says that a login proof is not one for this account.
+var ErrWrongPassword = errors.New("wrong password")
+
+// CheckLogin verifies both proofs that a password stands behind: pdpka4, by the key
+// whose seed is the password hash, and pdpka5, by the key that the account named at
+// sign-up. Both must answer a challenge that was made for this account.
+func (a *Auth) CheckLogin(acct *accounts.Account, pdpka4, pdpka5 string) error {
+	for _, p := range []struct {
+		proof string
+		kid   kbsig.KID
+	}{{pdpka5, acct.PDPKA5}, {pdpka4, acct.PDPKA4}} {
+		proof, err := kbsig.OpenLoginProof(p.proof, a.clock(), proofTolerance)
+		if err != nil {
+			return fmt.Errorf("%w: %v", ErrWrongPassword, err)
+		}
+		if proof.KID != p.kid {
+			return fmt.Errorf("%w: signed by another key", ErrWrongPassword)
+		}
+		if !a.names(acct, proof) {
+			return fmt.Errorf("%w: names another account", ErrWrongPassword)
+		}
+		if !a.CheckChallenge(acct, proof.Session) {
+			return fmt.Errorf("%w: not an answer to a challenge of this account", ErrWrongPassword)
+		}
+	}
+	return nil
+}
+
+// names reports whether a proof names the account, in one of the three ways.
+func (a *Auth) names(acct *accounts.Account, p *kbsig.LoginProof) bool {
+	switch {
+	case p.Username != "":
+		n, err := kbsig.ParseUsername(p.Username)
+		return err == nil && n == acct.Name
+	case p.UID != "":
+		return p.UID == acct.UID.String()
+	default:
+		return p.Email != "" && accounts.NormalMail(p.Email) == accounts.NormalMail(acct.Email)
+	}
+}
+
+// AuthenticateNIST is NIST as the RPC door wants it: whatever is wrong with the
+// token itself is a BadSession, upon which a client makes a new one.
+// client: go/service/gregor.go:gregorHandler.auth
+func (a *Auth) AuthenticateNIST(ctx context.Context, token string) (kbsig.UID, kbsig.Username, kbsig.DeviceID, string, error) {
+	p, err := a.NIST(ctx, token)
+	if err != nil {
+		var se *status.Error
+		if errors.Is(err, kbsig.ErrNotNIST) || (errors.As(err, &se) && se.Code != status.BadSession) {
+			err = badSession(err.Error())
+		}
+		return kbsig.UID{}, "", kbsig.DeviceID{}, "", err
+	}
+	// The session id is opaque to clients; they store it and send it nowhere.
+	sid := fmt.Sprintf("%x", a.mac("rpc session", append(p.UID[:], p.DeviceID[:]...))[:16])
+	return p.UID, p.Name, p.DeviceID, sid, nil
+}

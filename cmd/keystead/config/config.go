@@ -21,7 +21,7 @@ import (
 // Config is everything an operator can set. The zero value is not useful; start
 // from Default.
 type Config struct {
-	Devel bool `toml:"devel" doc:"Serve clients in devel run mode (KEYBASE_RUN_MODE=devel) instead of released ones: the first root of the tree has seqno 1 and the hooks for the client's own tests are open. Anybody may use those hooks: never set this on a server that holds real accounts. Fixed at the first start; a folder made without it does not start with it, nor the other way round."`
+	Devel bool `toml:"devel" doc:"Open the hooks for the client's own tests, and print KEYBASE_RUN_MODE=devel among what clients are told. A server serves clients of every run mode with or without it. Anybody may use those hooks: never set this on a server that holds real accounts."`
 
 	Data   Data   `toml:"data" doc:"Where everything is kept."`
 	HTTP   HTTP   `toml:"http" doc:"The REST door: what clients call KEYBASE_SERVER_URI."`
@@ -33,7 +33,8 @@ type Config struct {
 
 // Data is the section about the data folder.
 type Data struct {
-	Dir string `toml:"dir" doc:"The data folder: the store, the signing key (keys/merkle.pem) and endpoints.json. Made at the first start. Empty means $XDG_DATA_HOME/keystead, or ~/.local/share/keystead; not a folder that depends on where the command is run (only an account without a home folder gets ./keystead-data), because another folder is another server with another key."`
+	Dir       string `toml:"dir" doc:"The data folder: the store, the signing key (keys/merkle.pem) and endpoints.json. Made at the first start. Empty means $XDG_DATA_HOME/keystead, or ~/.local/share/keystead; not a folder that depends on where the command is run (only an account without a home folder gets ./keystead-data), because another folder is another server with another key."`
+	HighWater string `toml:"high_water" doc:"The high-water record: a small file that remembers the newest Merkle root outside of the data folder, so that an older or second copy of the folder is refused at the start. Keep it on the same machine, not in the folder's backups. Empty means the folder's path with .highwater behind it."`
 }
 
 // HTTP is the section about the REST door.
@@ -102,6 +103,14 @@ func (c Config) Resolve(getenv func(string) string) Config {
 		c.Data.Dir = "keystead-data"
 	}
 	return c
+}
+
+// HighWaterPath is where the high-water record lies.
+func (c Config) HighWaterPath() string {
+	if c.Data.HighWater != "" {
+		return c.Data.HighWater
+	}
+	return filepath.Clean(c.Data.Dir) + ".highwater"
 }
 
 // ServerURI is what clients put into KEYBASE_SERVER_URI; bound is the address that

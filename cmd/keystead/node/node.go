@@ -1,18 +1,43 @@
 // Package node joins the rooms into one running server: it opens the store, makes
 // or loads the signing key and the genesis, and listens on the doors.
 //
-// It decides nothing: rules live in the rooms, settings in cmd/keystead/config.
+// It decides nothing: rules live in the rooms, settings in cmd/keystead/config. The
+// data folder holds store/ (the database), keys/ (the signing key) and
+// endpoints.json; the high-water record lies beside the folder, so that restoring
+// the folder does not restore the record with it.
 package node
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"io"
+	"fmt"
 	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keystead/keystead/chatlog/gregor"
 	"github.com/keystead/keystead/cmd/keystead/config"
+	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
+	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/rest"
+	"github.com/keystead/keystead/compat/rpc"
+	"github.com/keystead/keystead/engine/clock"
+	"github.com/keystead/keystead/engine/highwater"
+	"github.com/keystead/keystead/engine/observe"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/roots"
 )
+
+// stopTimeout bounds how long a stop waits for requests under way.
+const stopTimeout = 15 * time.Second
 
 // Bound tells where the doors listen, as host:port with the real port even when
 // the setting said port 0, and which key signs the roots. Ops is empty when the
@@ -25,12 +50,194 @@ type Bound struct {
 // Run serves until ctx ends, then stops in order and returns nil. It calls ready
 // once, after every door accepts connections and before it serves for long; an
 // error from ready stops the server.
-func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Bound) error) error {
-	return errors.New("node: not wired")
+func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Bound) error) (err error) {
+	n := &node{cfg: cfg, log: log, clock: clock.Monotone(clock.System()), reg: prometheus.NewRegistry()}
+	n.fatal = make(chan error, 1)
+	defer func() { err = errors.Join(err, n.close()) }()
+	for _, step := range []func() error{n.openData, n.startRoots, n.buildDoors, n.listen} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	if err := ready(n.bound()); err != nil {
+		return err
+	}
+	return n.serve(ctx)
 }
 
-// Audit replays everything that the data folder holds and writes what it found,
-// one line a subject, to out; the error says that something does not hold.
-func Audit(ctx context.Context, dir string, out io.Writer) error {
-	return errors.New("node: not wired")
+// node is one server: what was opened, in the order in which it was.
+type node struct {
+	cfg   config.Config
+	log   *slog.Logger
+	clock clock.Clock
+	reg   *prometheus.Registry
+	fatal chan error
+
+	store *store.Store
+	mark  *highwater.Record
+	seq   *roots.Sequencer
+
+	metrics *observe.Metrics
+	rest    *rest.Server
+	rpc     *rpc.Server
+
+	httpLn, rpcLn, opsLn net.Listener
+}
+
+// storeDir is the database inside a data folder.
+func storeDir(dataDir string) string { return filepath.Join(dataDir, "store") }
+
+// openData opens the database and the high-water record.
+func (n *node) openData() error {
+	if err := os.MkdirAll(n.cfg.Data.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	var err error
+	n.store, err = store.Open(store.Options{
+		Dir: storeDir(n.cfg.Data.Dir), Clock: n.clock, Rand: rand.Reader, Logger: n.log, Fatal: n.die,
+	})
+	if errors.Is(err, store.ErrLocked) {
+		return fmt.Errorf("%w\nAnother server runs on %s. Stop it first, or give this one a folder of its own with --data.", err, n.cfg.Data.Dir)
+	}
+	if err != nil {
+		return err
+	}
+	n.mark, err = openMark(n.store, n.cfg)
+	return err
+}
+
+// openMark opens the high-water record; only a store without roots may get a new one.
+func openMark(st *store.Store, cfg config.Config) (*highwater.Record, error) {
+	path := cfg.HighWaterPath()
+	v := st.View()
+	_, err := roots.Newest(v)
+	v.Close()
+	isNew := errors.Is(err, roots.ErrNoRoot)
+	if err != nil && !isNew {
+		return nil, err
+	}
+	mark, err := highwater.Open(highwater.Options{
+		FS: vfs.Default, Path: path, StoreID: st.ID(), DataDir: cfg.Data.Dir, Create: isNew,
+	})
+	switch {
+	case err == nil:
+		return mark, nil
+	case errors.Is(err, highwater.ErrLocked):
+		return nil, fmt.Errorf("%w\nAnother server uses this record. Stop it first.", err)
+	case errors.Is(err, highwater.ErrMissing), errors.Is(err, highwater.ErrCopied), errors.Is(err, highwater.ErrForeign), errors.Is(err, highwater.ErrDamaged):
+		return nil, fmt.Errorf("%w\n%s", err, adoptHint(cfg))
+	}
+	return nil, err
+}
+
+// adoptHint says what to do about a folder that is not the one that was used last.
+func adoptHint(cfg config.Config) string {
+	return "Clients never forget a Merkle root: a server that goes on from an older or second copy of its data\n" +
+		"loses all of them for good. If the folder was moved on purpose, holds everything up to the last minute, and\n" +
+		"its original will never run again, say so once with:\n  keystead adopt --data '" + cfg.Data.Dir + "'"
+}
+
+// die is told by the store that nobody knows any more what is true.
+func (n *node) die(err error) {
+	select {
+	case n.fatal <- err:
+	default:
+	}
+}
+
+func (n *node) startRoots() error {
+	v := n.store.View()
+	_, err := roots.Newest(v)
+	v.Close()
+	load := func() error { return err }
+	var key []byte
+	if err == nil {
+		// A store with roots needs the key that signed them; a new key would
+		// lock out every client.
+		load = func() error {
+			k, err := keyfile.Load(n.cfg.Data.Dir)
+			key = k
+			return err
+		}
+	} else if errors.Is(err, roots.ErrNoRoot) {
+		load = func() error {
+			k, created, err := keyfile.LoadOrCreate(n.cfg.Data.Dir, rand.Reader)
+			if created {
+				n.log.Info("made a new signing key", "file", keyfile.Path(n.cfg.Data.Dir))
+			}
+			key = k
+			return err
+		}
+	}
+	if err := load(); err != nil {
+		return fmt.Errorf("signing key: %w", err)
+	}
+	n.seq, err = roots.Start(context.Background(), n.store, roots.Config{
+		Key: key, HighWater: n.mark, Rand: rand.Reader, Interval: n.cfg.Merkle.Heartbeat,
+	})
+	if errors.Is(err, roots.ErrBehind) || errors.Is(err, roots.ErrForked) {
+		return fmt.Errorf("%w\nThe data folder is an older copy. Put the newest one back; going on from this one would lose every client.", err)
+	}
+	return err
+}
+
+func (n *node) buildDoors() error {
+	a, err := auth.New(n.store, n.clock, rand.Reader)
+	if err != nil {
+		return err
+	}
+	n.metrics = observe.New(n.reg)
+	n.rest = rest.New(rest.Options{
+		Store: n.store, Auth: a, Identity: identity.New(n.store, rand.Reader),
+		Clock: n.clock, Rand: rand.Reader, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
+	})
+	n.rpc, err = rpc.New(rpc.Options{
+		Auth: a, Clock: n.clock, Logger: n.log, Metrics: n.reg,
+		Gregor: gregor.New(gregor.Options{Log: gregor.StoreLog(n.store), Clock: n.clock, Rand: rand.Reader, Logger: n.log}),
+	})
+	return err
+}
+
+func (n *node) listen() error {
+	for _, d := range []struct {
+		name, addr string
+		ln         *net.Listener
+	}{{"http", n.cfg.HTTP.Listen, &n.httpLn}, {"rpc", n.cfg.RPC.Listen, &n.rpcLn}, {"ops", n.cfg.Ops.Listen, &n.opsLn}} {
+		if d.addr == "" {
+			continue
+		}
+		ln, err := net.Listen("tcp", d.addr)
+		if err != nil {
+			return fmt.Errorf("%s.listen: %w; choose another address with --%s or in the configuration", d.name, err, d.name)
+		}
+		*d.ln = ln
+	}
+	return nil
+}
+
+func (n *node) bound() Bound {
+	b := Bound{HTTP: n.httpLn.Addr().String(), RPC: n.rpcLn.Addr().String(), MerkleKID: n.seq.KID()}
+	if n.opsLn != nil {
+		b.Ops = n.opsLn.Addr().String()
+	}
+	return b
+}
+
+// close gives back what was opened, the newest first.
+func (n *node) close() error {
+	var errs []error
+	for _, ln := range []net.Listener{n.httpLn, n.rpcLn, n.opsLn} {
+		if ln != nil {
+			if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.mark != nil {
+		errs = append(errs, n.mark.Close())
+	}
+	return errors.Join(errs...)
 }

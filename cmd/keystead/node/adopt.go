@@ -1,0 +1,54 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keystead/keystead/cmd/keystead/config"
+	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
+	"github.com/keystead/keystead/engine/clock"
+	"github.com/keystead/keystead/engine/highwater"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/roots"
+)
+
+// Adopt binds the high-water record to a data folder that was moved or restored, on
+// the operator's word that it is the newest copy and the only one. A record that
+// is there keeps its mark, so that a folder which is older than the record is still
+// refused by the next start; one that is missing is made. Nothing else is changed.
+func Adopt(cfg config.Config, out io.Writer) (err error) {
+	// A folder without its key is no server; adopting it would only hide that.
+	if _, err := keyfile.Load(cfg.Data.Dir); err != nil {
+		return fmt.Errorf("signing key: %w", err)
+	}
+	st, err := store.Open(store.Options{Dir: storeDir(cfg.Data.Dir), Clock: clock.Monotone(clock.System()), Rand: rand.Reader})
+	if errors.Is(err, store.ErrLocked) {
+		return fmt.Errorf("%w\nA server runs on %s, so it needs no adoption.", err, cfg.Data.Dir)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	v := st.View()
+	newest, err := roots.Newest(v)
+	v.Close()
+	if err != nil {
+		return fmt.Errorf("the folder has no root to go on from: %w", err)
+	}
+	mark, err := highwater.Open(highwater.Options{
+		FS: vfs.Default, Path: cfg.HighWaterPath(), StoreID: st.ID(), DataDir: cfg.Data.Dir, Create: true,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, mark.Close()) }()
+	if shown := mark.Mark().Seqno; shown > newest {
+		return fmt.Errorf("the newest root of the folder is %d, but clients may have seen root %d: this is an older copy; put the newest one back", newest, shown)
+	}
+	_, err = fmt.Fprintf(out, "adopted: %s, which goes on after root %d\n", cfg.Data.Dir, newest)
+	return err
+}

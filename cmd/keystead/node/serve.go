@@ -1,0 +1,124 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/keystead/keystead/compat/rpc"
+	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/roots"
+)
+
+// Intervals of background work.
+const (
+	// beatCheck is how often the age of the newest root is looked at.
+	beatCheck = time.Minute
+	// sweepInterval is how often expired sessions and tokens are deleted, and
+	// sweepMax how many at a time.
+	sweepInterval = 10 * time.Minute
+	sweepMax      = 2000
+	// healthAgeMax is how old the newest root may be, beyond the heartbeat, before
+	// the server calls itself unhealthy.
+	healthAgeMax = 10 * time.Minute
+)
+
+// serve runs doors and background work until ctx ends or something fails.
+func (n *node) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, 4)
+	start := func(name string, run func() error) {
+		go func() {
+			if err := run(); err != nil {
+				failed <- fmt.Errorf("%s: %w", name, err)
+			}
+		}()
+	}
+	start("rest", func() error { return n.rest.Serve(n.httpLn, nil) })
+	start("rpc", func() error {
+		if err := n.rpc.Serve(n.rpcLn); !errors.Is(err, rpc.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	ops := n.opsServer()
+	if n.opsLn != nil {
+		start("ops", func() error {
+			if err := ops.Serve(n.opsLn); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		})
+	}
+	done := make(chan struct{})
+	go func() { n.background(ctx); close(done) }()
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	case err = <-n.fatal:
+		// What is on disk is not known. Nothing more is answered; start-up
+		// recovery decides.
+		return fmt.Errorf("stopped because the state of the store is unknown: %w", err)
+	}
+	cancel()
+	<-done
+	stop, cancelStop := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancelStop()
+	return errors.Join(err, n.rpc.Shutdown(stop), n.rest.Shutdown(stop), ops.Shutdown(stop))
+}
+
+// background keeps the tree's clock moving and sweeps what has expired.
+func (n *node) background(ctx context.Context) {
+	beat, sweep := time.NewTicker(beatCheck), time.NewTicker(sweepInterval)
+	defer beat.Stop()
+	defer sweep.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
+			if n.cfg.Merkle.Heartbeat > 0 {
+				err = n.seq.Heartbeat(ctx)
+			}
+			v := n.store.View()
+			n.metrics.RootSeqno.Set(float64(roots.StateOf(v).Root().Seqno))
+			v.Close()
+		case <-sweep.C:
+			err = n.store.Update(ctx, func(tx *store.Tx) error {
+				_, err := accounts.SweepExpired(tx, sweepMax)
+				return err
+			})
+		}
+		if err != nil && ctx.Err() == nil {
+			n.log.Error("background work failed", "err", err)
+		}
+	}
+}
+
+// opsServer answers the operator: metrics and health.
+func (n *node) opsServer() *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.reg, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		v := n.store.View()
+		defer v.Close()
+		root := roots.StateOf(v).Root()
+		age := n.clock().Sub(time.Unix(root.Ctime, 0))
+		if n.cfg.Merkle.Heartbeat > 0 && age > n.cfg.Merkle.Heartbeat+healthAgeMax {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintf(w, "unhealthy: the newest root %d is %s old\n", root.Seqno, age.Round(time.Second))
+			return
+		}
+		fmt.Fprintf(w, "ok: root %d, %s old, %d accounts in the tree\n", root.Seqno, age.Round(time.Second), roots.StateOf(v).Len())
+	})
+	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
+}

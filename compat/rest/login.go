@@ -1,0 +1,283 @@
+package rest
+
+import (
+	"encoding/hex"
+	"errors"
+
+	"github.com/keystead/keystead/compat/auth"
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/identity"
+)
+
+// mailBytesMax bounds a mail address. RFC 5321 allows 254.
+const mailBytesMax = 254
+
+// named finds the account that a login names by user name, mail address or uid;
+// nil if there is none.
+func (c *call) named(emailOrUsername string) (*accounts.Account, error) {
+	if len(emailOrUsername) > mailBytesMax {
+		return nil, status.InputField("email_or_username", "too long")
+	}
+	var acct *accounts.Account
+	var err error
+	if n, perr := kbsig.ParseUsername(emailOrUsername); perr == nil {
+		acct, err = accounts.ByName(c.view(), n)
+	} else {
+		acct, err = accounts.ByMail(c.view(), emailOrUsername)
+	}
+	if errors.Is(err, accounts.ErrNoUser) {
+		return nil, nil
+	}
+	return acct, err
+}
+
+// getSalt: GET getsalt. Somebody unknown gets a salt too, the same each time, so
+// that neither the answer nor its time tells whether a mail address has an account.
+// client: go/libkb/login_session.go:LoginSession.Load
+func getSalt(c *call) (any, error) {
+	var acct *accounts.Account
+	var err error
+	asked := c.raw("email_or_username")
+	if asked == "" {
+		uid, err := c.uid("uid")
+		if err != nil {
+			return nil, err
+		}
+		asked = uid.String()
+		acct, err = accounts.Get(c.view(), uid)
+		if errors.Is(err, accounts.ErrNoUser) {
+			acct, err = nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	} else if acct, err = c.named(asked); err != nil {
+		return nil, err
+	}
+	ch, err := c.s.Auth.Challenge(acct, accounts.NormalMail(asked))
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Salt         string `json:"salt"`
+		LoginSession string `json:"login_session"`
+		CSRF         string `json:"csrf_token"`
+		PwhVersion   int    `json:"pwh_version"`
+	}{hex.EncodeToString(ch.Salt[:]), ch.Session, "", identity.PwhVersion}, nil
+}
+
+// meBasics is what a client reads of itself after sign-up and login.
+type meBasics struct {
+	Username             string `json:"username"`
+	PassphraseGeneration int    `json:"passphrase_generation"`
+	EldestSeqno          int64  `json:"eldest_seqno"`
+}
+
+type me struct {
+	ID     string   `json:"id"`
+	Basics meBasics `json:"basics"`
+}
+
+type sessionReply struct {
+	Session string `json:"session"`
+	CSRF    string `json:"csrf_token"`
+	UID     string `json:"uid"`
+	Me      me     `json:"me"`
+}
+
+// login: POST login. client: go/libkb/passphrase_login.go:pplPost
+func login(c *call) (any, error) {
+	asked, err := c.str("email_or_username")
+	if err != nil {
+		return nil, err
+	}
+	acct, err := c.named(asked)
+	if err != nil {
+		return nil, err
+	}
+	wrong := status.New(status.BadLoginPassword, "BAD_LOGIN_PASSWORD", "bad password")
+	if acct == nil {
+		if _, err := kbsig.ParseUsername(asked); err == nil {
+			return nil, status.New(status.BadLoginUserNotFound, "BAD_LOGIN_USER_NOT_FOUND", "user not found")
+		}
+		return nil, wrong
+	}
+	if acct.Status == accounts.StatusDeleted {
+		return nil, status.New(status.BadLoginUserNotFound, "BAD_LOGIN_USER_NOT_FOUND", "user not found")
+	}
+	if err := c.s.Auth.CheckLogin(acct, c.raw("pdpka4"), c.raw("pdpka5")); err != nil {
+		if errors.Is(err, auth.ErrWrongPassword) {
+			return nil, wrong
+		}
+		return nil, err
+	}
+	tokens, err := c.newSession(acct.UID)
+	if err != nil {
+		return nil, err
+	}
+	return c.sessionReply(acct, tokens)
+}
+
+func (c *call) newSession(u kbsig.UID) (tokens accounts.SessionTokens, err error) {
+	err = c.update(func(tx *store.Tx) error {
+		tokens, err = accounts.NewSession(tx, c.s.Rand, u)
+		return err
+	})
+	return tokens, err
+}
+
+func (c *call) sessionReply(acct *accounts.Account, t accounts.SessionTokens) (any, error) {
+	eldest, err := identity.EldestSeqno(c.view(), acct.UID)
+	if err != nil {
+		return nil, err
+	}
+	return sessionReply{
+		Session: t.Session, CSRF: t.CSRF, UID: acct.UID.String(),
+		Me: me{acct.UID.String(), meBasics{string(acct.Name), acct.Generation, int64(eldest)}},
+	}, nil
+}
+
+// newSession: POST new_session, asked by a device that helps another one to be
+// added. client: go/libkb/session.go:Session.loadAndCheck
+func newSession(c *call) (any, error) {
+	acct, err := accounts.Get(c.view(), c.who.UID)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := c.newSession(acct.UID)
+	if err != nil {
+		return nil, err
+	}
+	return c.sessionReply(acct, tokens)
+}
+
+// sessionCheck: GET sesscheck.
+func sessionCheck(c *call) (any, error) {
+	return struct {
+		UID      string `json:"logged_in_uid"`
+		Username string `json:"username"`
+	}{c.who.UID.String(), string(c.who.Name)}, nil
+}
+
+// signUp: POST signup. client: go/engine/signup_join.go:SignupJoinEngine.Post
+func signUp(c *call) (any, error) {
+	req, err := c.signUpArgs()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.context()
+	defer cancel()
+	acct, tokens, err := c.s.Identity.SignUp(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return sessionReply{
+		Session: tokens.Session, CSRF: tokens.CSRF, UID: acct.UID.String(),
+		Me: me{acct.UID.String(), meBasics{string(acct.Name), acct.Generation, 0}},
+	}, nil
+}
+
+func (c *call) signUpArgs() (req identity.SignUp, err error) {
+	req.Cased = c.raw("username")
+	if req.Name, err = kbsig.ParseUsername(req.Cased); err != nil {
+		// The name of the field makes the client ask for another user name.
+		return req, status.InputField("username", "a username has 2 to 16 letters, digits and single underscores, and does not start with one")
+	}
+	salt, err := c.hexBytes("salt", 16)
+	if err != nil {
+		return req, err
+	}
+	copy(req.Salt[:], salt)
+	pwh, err := c.hexBytes("pwh", 32)
+	if err != nil {
+		return req, err
+	}
+	copy(req.Pwh[:], pwh)
+	if v, err := c.integer("pwh_version", 0); err != nil || v != identity.PwhVersion {
+		return req, status.InputField("pwh_version", "this server wants password hashes of version 3")
+	}
+	if req.PDPKA5, err = c.kid("pdpka5_kid"); err != nil {
+		return req, err
+	}
+	if !req.PDPKA5.IsSigning() {
+		return req, status.InputField("pdpka5_kid", "not a signing key")
+	}
+	req.RandomPW = c.flag("random_pw")
+	if req.Email = c.raw("email"); req.Email != "" && !plausibleMail(req.Email) {
+		return req, status.New(status.BadEmail, "BAD_EMAIL", "that does not look like an email address")
+	}
+	if c.has("bot_token") {
+		return req, status.New(719, "BOT_SIGNUP_TOKEN_NOT_FOUND", "no such bot token")
+	}
+	req.Invitation = c.raw("invitation_id")
+	if len(req.Invitation) > 64 {
+		return req, status.New(status.BadInvitationCode, "BAD_INVITATION_CODE", "bad invitation code")
+	}
+	return req, nil
+}
+
+// plausibleMail is the client's own rule. client: go/libkb/checkers.go:CheckEmail
+func plausibleMail(s string) bool {
+	if len(s) <= 3 || len(s) > mailBytesMax {
+		return false
+	}
+	at, dot := -1, -1
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c <= ' ' || c == 0x7f:
+			return false
+		case c == '@':
+			if at < 0 {
+				at = i
+			}
+		case c == '.':
+			dot = i
+		}
+	}
+	return at > 0 && dot > at+1 && dot < len(s)-1
+}
+
+// usernameAvailable: GET user/username_available.
+// client: go/service/signup.go:SignupHandler.CheckUsernameAvailable
+func usernameAvailable(c *call) (any, error) {
+	type reply struct {
+		Available bool   `json:"available"`
+		Reason    string `json:"reason,omitempty"`
+	}
+	n, err := kbsig.ParseUsername(c.raw("username"))
+	if err != nil {
+		return reply{false, "invalid"}, nil
+	}
+	taken, err := store.Has(c.view(), keys.Name(n))
+	if err != nil {
+		return nil, err
+	}
+	if taken {
+		return reply{false, "user"}, nil
+	}
+	return reply{Available: true}, nil
+}
+
+// invitationBypass: GET invitation_bypass_request. Sign-up is open: the code that is
+// handed out is a formality of the client.
+// client: go/libkb/post.go:GetInvitationCode
+func invitationBypass(*call) (any, error) {
+	return struct {
+		InvitationID string `json:"invitation_id"`
+	}{openInvitation}, nil
+}
+
+// openInvitation is the code that an open server names; any is taken.
+const openInvitation = "000000000000000000000000"
+
+// invitationCheck: GET invitation/check.
+func invitationCheck(c *call) (any, error) {
+	if _, err := c.str("invitation_id"); err != nil {
+		return nil, err
+	}
+	return none{}, nil
+}

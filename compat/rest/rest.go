@@ -1,0 +1,210 @@
+// Package rest is the REST door: the endpoints that stock clients call over HTTP.
+//
+// routes.go is the table of all endpoints with method, authentication, body limit
+// and handler; one file per family holds the handlers. A handler decodes, calls the
+// owner of the thing, and returns what to encode; the package owns no state beyond
+// the listener and the kex relay.
+//
+// Contract with clients:
+//   - every reply of an application, errors too, is HTTP 200 with a status object;
+//     any other HTTP status makes the client drop the body.
+//     client: go/libkb/api.go:doRequestShared
+//   - JSON strings are also Go string literals: raw UTF-8, no escaped slashes, no
+//     surrogate escapes. client: go/libkb/chain_link_parse_2.go
+//   - an endpoint that is not there answers an error and is counted, never an empty
+//     success: some clients would ask again at once, for ever.
+//   - X-Keybase-Auth-NIST tells whether the token was good, in every reply to a
+//     request that carried one.
+package rest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/keystead/keystead/compat/auth"
+	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/clock"
+	"github.com/keystead/keystead/engine/observe"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/identity"
+)
+
+// Limits of the door.
+const (
+	// headerBytesMax bounds request line and headers. A long token is 300 bytes, log
+	// tags are short.
+	headerBytesMax = 16 << 10
+	// bodyBytesMax bounds any body of a route that names no other limit.
+	bodyBytesMax = 256 << 10
+	// readTimeout bounds the time for a whole request to arrive.
+	readTimeout = 30 * time.Second
+	// writeTimeout bounds the time for a reply to leave.
+	writeTimeout = 60 * time.Second
+	// idleTimeout ends a kept-alive connection that asks nothing.
+	idleTimeout = 2 * time.Minute
+	// connectionsMax bounds open connections; more are refused.
+	connectionsMax = 20000
+	// requestTimeout bounds how long a request waits for its place in the commit
+	// queue.
+	requestTimeout = 30 * time.Second
+	// argBytesMax bounds one form or query argument that names no other limit.
+	argBytesMax = 128 << 10
+)
+
+// apiPrefix stands before every endpoint. client: go/libkb/constants.go:APIURIPathPrefix
+const apiPrefix = "/_/api/1.0/"
+
+// Options is what the door works with.
+type Options struct {
+	Store    *store.Store
+	Auth     *auth.Auth
+	Identity *identity.Service
+	Clock    clock.Clock
+	Rand     io.Reader
+	Logger   *slog.Logger
+	Metrics  *observe.Metrics
+	Devel    bool
+}
+
+// Server is the REST door.
+type Server struct {
+	Options
+	routes map[string]methods
+	kex    *kexRelay
+	http   *fasthttp.Server
+}
+
+// New builds the door; Serve opens it.
+func New(o Options) *Server {
+	s := &Server{Options: o, kex: newKexRelay(o.Clock)}
+	s.routes = index(s.table())
+	s.http = &fasthttp.Server{
+		Handler:               s.handle,
+		Name:                  "keystead",
+		ReadBufferSize:        headerBytesMax,
+		MaxRequestBodySize:    routesBodyMax(s.routes),
+		ReadTimeout:           readTimeout,
+		WriteTimeout:          writeTimeout,
+		IdleTimeout:           idleTimeout,
+		Concurrency:           connectionsMax,
+		NoDefaultContentType:  true,
+		SecureErrorLogMessage: true,
+		Logger:                httpLogger{o.Logger},
+		CloseOnShutdown:       true,
+		TCPKeepalive:          true,
+		ErrorHandler: func(ctx *fasthttp.RequestCtx, err error) {
+			// The client reads nothing but 200 as an answer; these never came
+			// from a client that speaks the protocol.
+			code := fasthttp.StatusBadRequest
+			if errors.Is(err, fasthttp.ErrBodyTooLarge) {
+				code = fasthttp.StatusRequestEntityTooLarge
+			}
+			ctx.Error(fasthttp.StatusMessage(code), code)
+		},
+	}
+	return s
+}
+
+// Serve answers on ln until Shutdown. tlsConfig nil means plain HTTP.
+func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
+	if tlsConfig != nil {
+		ln = tls.NewListener(ln, tlsConfig)
+	}
+	return s.http.Serve(ln)
+}
+
+// Shutdown stops accepting, lets running requests finish and closes.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.kex.close()
+	return s.http.ShutdownWithContext(ctx)
+}
+
+// handle finds the route of a request and answers it.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	start := time.Now()
+	path := string(ctx.Path()) // fasthttp has folded double slashes
+	name, isAPI := endpointOf(path)
+	if !isAPI {
+		ctx.Error("This is a Keystead server. Point a Keybase client at it; see its documentation.\n", fasthttp.StatusNotFound)
+		return
+	}
+	byMethod, known := s.routes[name]
+	if byMethod == nil {
+		s.refuseUnknown(ctx, name, known)
+		return
+	}
+	method := string(ctx.Method())
+	if ctx.IsHead() {
+		method = fasthttp.MethodGet
+	}
+	r := byMethod[method]
+	if r == nil {
+		s.writeError(ctx, status.Input("%s does not take the method %.10s", name, method))
+		return
+	}
+	code := s.answer(ctx, r)
+	s.Metrics.Requests.WithLabelValues(r.name, strconv.Itoa(code)).Inc()
+	s.Metrics.Latency.WithLabelValues(r.name).Observe(time.Since(start).Seconds())
+	s.Logger.Debug("request", observe.FieldEndpoint, r.name, observe.FieldStatus, code,
+		observe.FieldTook, time.Since(start), observe.FieldRemote, ctx.RemoteAddr().String())
+}
+
+// endpointOf cuts the endpoint out of a path: the prefix before, ".json" behind.
+func endpointOf(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, apiPrefix)
+	if !ok {
+		return "", false
+	}
+	return strings.TrimSuffix(rest, ".json"), true
+}
+
+func (s *Server) refuseUnknown(ctx *fasthttp.RequestCtx, name string, known bool) {
+	label := "other"
+	if known {
+		label = name
+	}
+	s.Metrics.Unavailable.WithLabelValues(label).Inc()
+	s.Logger.Info("endpoint is not available", observe.FieldEndpoint, label)
+	s.writeError(ctx, status.Unavailable("this function"))
+}
+
+// answer runs one request and returns the status code of the reply.
+func (s *Server) answer(ctx *fasthttp.RequestCtx, r *route) (code int) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.Metrics.Panics.Inc()
+			s.Logger.Error("handler panicked", observe.FieldEndpoint, r.name, "panic", p, "stack", string(debug.Stack()))
+			code = s.writeError(ctx, internalError())
+		}
+	}()
+	if len(ctx.PostBody()) > r.bodyMax() {
+		return s.writeError(ctx, status.Input("the body is larger than %d bytes", r.bodyMax()))
+	}
+	c := &call{s: s, http: ctx, route: r}
+	defer c.close()
+	if err := c.authenticate(); err != nil {
+		return s.writeError(ctx, s.statusOf(r, err))
+	}
+	reply, err := r.handler(c)
+	if err != nil {
+		return s.writeError(ctx, s.statusOf(r, err))
+	}
+	return s.writeReply(ctx, r, reply)
+}
+
+// httpLogger keeps the HTTP library's complaints about clients out of the way.
+type httpLogger struct{ l *slog.Logger }
+
+func (h httpLogger) Printf(format string, args ...any) {
+	h.l.Debug("http", "event", format, "args", len(args))
+}

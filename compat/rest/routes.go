@@ -1,0 +1,213 @@
+package rest
+
+import "github.com/valyala/fasthttp"
+
+// authLevel says what an endpoint wants to know of who asks.
+type authLevel int
+
+const (
+	// authNone: clients send no token here, not even when logged in.
+	authNone authLevel = iota
+	// authOptional: clients send a token if they have one.
+	authOptional
+	// authRequired: refused without a token.
+	authRequired
+)
+
+func (a authLevel) String() string { return [...]string{"none", "optional", "required"}[a] }
+
+// Repeats says what happens when a request is sent again because its answer was lost.
+type repeats string
+
+const (
+	reads   repeats = "reads"   // changes nothing
+	natural repeats = "natural" // the second has no further effect
+	keyed   repeats = "keyed"   // recognised by a name inside the request
+	refused repeats = "refused" // the second is refused with a code of its own
+	anew    repeats = "anew"    // makes another session or lease; harmless
+)
+
+// route is one endpoint. A nil handler is an endpoint that stock clients know and
+// this server does not have: it answers an error and is counted by name.
+type route struct {
+	name    string
+	method  string
+	auth    authLevel
+	body    int // limit in bytes; 0: bodyBytesMax
+	repeats repeats
+	handler func(*call) (any, error)
+}
+
+func (r *route) bodyMax() int {
+	if r.body > 0 {
+		return r.body
+	}
+	return bodyBytesMax
+}
+
+const (
+	get  = fasthttp.MethodGet
+	post = fasthttp.MethodPost
+)
+
+// table is the whole public surface, by family.
+func (s *Server) table() []route {
+	return []route{
+		// Accounts and sessions: login.go, passphrase.go, account.go
+		{"signup", post, authNone, 0, refused, signUp},
+		{"getsalt", get, authNone, 0, reads, getSalt},
+		{"login", post, authNone, 0, anew, login},
+		{"new_session", post, authRequired, 0, anew, newSession},
+		{"sesscheck", get, authRequired, 0, reads, sessionCheck},
+		{"invitation_bypass_request", get, authNone, 0, reads, invitationBypass},
+		{"invitation/check", get, authNone, 0, reads, invitationCheck},
+		{"user/username_available", get, authNone, 0, reads, usernameAvailable},
+		{"user/has_random_pw", get, authRequired, 0, reads, hasRandomPW},
+		{"passphrase/recover", get, authRequired, 0, reads, passphraseRecover},
+		{"user/private", get, authRequired, 0, reads, userPrivate},
+		{"user/phone_numbers", get, authRequired, 0, reads, phoneNumbers},
+		{"account/lockdown", get, authRequired, 0, reads, lockdownGet},
+		{"account/contact_settings", get, authRequired, 0, reads, contactSettings},
+		{"account/location_suggest", get, authNone, 0, reads, locationSuggest},
+		{"autoreset/status", get, authRequired, 0, reads, resetStatus},
+		{"selfcheck", post, authRequired, 0, reads, selfCheck},
+		{"user/get_blocks", get, authRequired, 0, reads, blocksGet},
+
+		// Devices: devices.go, kex.go
+		{"device/update", post, authRequired, 0, natural, deviceUpdate},
+		{"device/check_name", get, authNone, 0, reads, deviceCheckName},
+		{"device/clone_detection_token", post, authRequired, 0, keyed, cloneToken},
+		{"device/error", post, authNone, 0, natural, deviceError},
+		{"device/for_users", post, authNone, 0, reads, deviceForUsers},
+		{"kex2/send", post, authNone, 2 * kexMessageBytesMax, keyed, kexSend},
+		{"kex2/receive", get, authNone, 0, reads, kexReceive},
+
+		// Keys: keys.go, ephemeral.go
+		{"key/multi", post, authRequired, keyMultiBodyMax, natural, keyMulti},
+		{"key/fetch_private", get, authRequired, 0, reads, fetchPrivate},
+		{"key/fetch_per_user_key_secrets", get, authRequired, 0, reads, fetchPUKSecrets},
+		{"key/owner/device", get, authNone, 0, reads, keyOwnerDevice},
+		{"key/basics", get, authNone, 0, reads, keyBasics},
+		{"downgrade/key", post, authRequired, 0, anew, downgradeKey},
+		{"downgrade/sig", post, authRequired, 0, anew, downgradeSig},
+		{"downgrade/cancel", post, authRequired, 0, natural, downgradeCancel},
+		{"user/device_ek", post, authRequired, 0, natural, postDeviceEK},
+		{"user/device_eks", get, authRequired, 0, reads, deviceEKs},
+		{"user/user_ek", post, authRequired, keyMultiBodyMax, natural, postUserEK},
+		{"user/user_ek", get, authRequired, 0, reads, userEK},
+		{"user/get_user_ek_batch", post, authRequired, 0, reads, userEKBatch},
+		{"user/user_ek_box", get, authRequired, 0, reads, userEKBox},
+
+		// Chains: sigs.go
+		{"sig/get", get, authOptional, 0, reads, sigGet},
+		{"sig/get_high", get, authOptional, 0, reads, sigGetHigh},
+		{"sig/hints", get, authNone, 0, reads, sigHints},
+		{"sig/multi", post, authRequired, keyMultiBodyMax, natural, sigMulti},
+		{"sig/revoke", post, authRequired, 0, natural, sigRevoke},
+		{"follow", post, authRequired, 0, natural, follow},
+
+		// Merkle tree: merkle.go
+		{"merkle/root", get, authNone, 0, reads, merkleRoot},
+		{"merkle/path", get, authOptional, 0, reads, merklePath},
+		{"merkle/first_root_with_skips", get, authNone, 0, reads, firstRoot},
+		{"merkle/first_root_with_hidden", get, authNone, 0, reads, firstRoot},
+		{"merkle/pvl", get, authNone, 0, reads, merkleKit},
+		{"merkle/proof_params", get, authNone, 0, reads, merkleKit},
+		{"merkle/external_urls", get, authNone, 0, reads, merkleKit},
+
+		// People: users.go, avatars.go, bots.go
+		{"user/lookup", get, authNone, 0, reads, userLookup},
+		{"user/names", post, authNone, 0, reads, userNames},
+		{"user/service_maps", post, authNone, 0, reads, userServiceMaps},
+		{"user/card", get, authOptional, 0, reads, userCard},
+		{"user/list_followers_for_display", get, authNone, 0, reads, listFollowers},
+		{"user/keys", get, authNone, 0, reads, userPublicKeys},
+		{"image/username_pic_lookups", get, authOptional, 0, reads, userPictures},
+		{"image/team_avatar_lookups", get, authOptional, 0, reads, userPictures},
+		{"featured_bots/featured", get, authNone, 0, reads, featuredBots},
+		{"featured_bots/search", get, authNone, 0, reads, featuredBots},
+		{"bot/token/list", get, authRequired, 0, reads, botTokens},
+
+		// What a logged-in client asks by itself: home.go, kbfs.go, stellar.go, teams.go
+		{"ping", get, authNone, 0, reads, ping},
+		{"ping", post, authNone, 0, reads, ping},
+		{"home", get, authRequired, 0, reads, homePage},
+		{"home/poll", get, authRequired, 0, reads, homePoll},
+		{"home/visit", post, authRequired, 0, natural, homeVisit},
+		{"user/features", get, authRequired, 0, reads, userFeatures},
+		{"pkg/check", get, authNone, 0, reads, packageCheck},
+		{"invite_friends/num_invites", get, authNone, 0, reads, inviteCounts},
+		{"kbfs/upgrade", get, authRequired, 0, reads, kbfsUpgrade},
+		{"kbfs/unkeyed_tlfs_from_pair", get, authRequired, 0, reads, kbfsUnkeyed},
+		{"kbfs/problem_sets", post, authRequired, 0, natural, kbfsProblemSets},
+		{"kbfs/favorite/list", get, authRequired, 0, reads, favoriteList},
+		{"kbfs/git/team/get", get, authRequired, 0, reads, gitRepos},
+		{"stellar/shouldcreate", get, authRequired, 0, reads, stellarShouldCreate},
+		{"stellar/config", get, authNone, 0, reads, stellarConfig},
+		{"team/for_user", get, authRequired, 0, reads, teamsForUser},
+	}
+}
+
+// absent are the endpoints that stock clients call and this server does not have yet.
+var absent = []string{
+	"account/email_update_signed", "account/recover_username", "autoreset/cancel", "autoreset/enter",
+	"autoreset/reset", "bot/token/create", "bot/token/delete", "contacts/lookup", "contacts/resolved",
+	"delete", "device/update_lks_client_half", "downgrade/team", "email/add", "email/delete", "email/search",
+	"email/send-verify", "email/set-primary", "email/set-visibility", "home/todo/skip", "image/set_preference",
+	"image/upload_team_avatar", "image/upload_user_avatar", "invitation_request", "invite_friends/invite",
+	"kbfs/favorite/add", "kbfs/git/team/delete", "kbfs/git/team/put", "kbfs/git/team/settings",
+	"kbfs/pseudonym/get", "kbfs/pseudonym/put", "kbfs/unpinned", "key/add", "key/revoke", "key/special",
+	"logdump/send", "me", "nuke", "passphrase/replace", "passphrase/sign", "pkg/show", "profile-edit",
+	"pubsub/poll", "remotes/check", "report/conversation", "rooter", "rooter/delete", "send-reset-pw",
+	"send_invitation", "sig/post", "sig/post_auth", "sig/posted", "stellar/accountcurrency",
+	"stellar/accountseqno", "stellar/acctbundle", "stellar/acquireautoclaimlock", "stellar/airdrop/details",
+	"stellar/airdrop/register", "stellar/airdrop/status_check", "stellar/all_details_plus_payments",
+	"stellar/balances", "stellar/cancelrequest", "stellar/change_trustline", "stellar/details",
+	"stellar/details_plus_payments", "stellar/disclaimer", "stellar/findpaymentpath",
+	"stellar/fuzzy_asset_search", "stellar/inflation_destinations", "stellar/list_popular_assets",
+	"stellar/lookup", "stellar/markasread", "stellar/network_options", "stellar/nextautoclaim",
+	"stellar/paymentdetail", "stellar/pendingpayments", "stellar/postanytransaction", "stellar/recentpayments",
+	"stellar/releaseautoclaimlock", "stellar/requestdetails", "stellar/setinflation",
+	"stellar/submitmultipayment", "stellar/submitpathpayment", "stellar/submitpayment",
+	"stellar/submitrelayclaim", "stellar/submitrelaypayment", "stellar/submitrequest", "stellar/ticker",
+	"stellar/timebounds", "team/access_requests", "team/blocks", "team/conflict_info", "team/deny_access",
+	"team/disable_tars", "team/exists", "team/get", "team/get_invite_details", "team/id", "team/implicit",
+	"team/key_pseudonym", "team/laar", "team/list_profile_add", "team/member_eks", "team/member_showcase",
+	"team/mentiondesc", "team/my_access_requests", "team/reject_invite_acceptance", "team/request_access",
+	"team/seitan", "team/seitan_invitelink", "team/seitan_v2", "team/storage", "team/storage/list",
+	"team/supports_hidden_chain", "team/team_ek", "team/team_ek_box", "team/team_showcase",
+	"team/teammates_for_user", "team/tlfid", "team/token", "teambot/box", "teambot/key", "teambot/key_needed",
+	"teamsearch/refresh", "teamsearch/search", "user/block", "user/bug_3964_repair",
+	"user/phone_number_verify", "user/phone_number_visibility", "user/phone_numbers_search",
+	"user/set_blocks", "user/user_search", "wot/get",
+}
+
+// methods holds an endpoint's routes by method.
+type methods map[string]*route
+
+// index builds the look-up of the table; a nil entry is a known absent endpoint.
+func index(table []route) map[string]methods {
+	m := make(map[string]methods, len(table)+len(absent))
+	for _, name := range absent {
+		m[name] = nil
+	}
+	for i := range table {
+		r := &table[i]
+		if m[r.name] == nil {
+			m[r.name] = make(methods, 1)
+		}
+		m[r.name][r.method] = r
+	}
+	return m
+}
+
+// routesBodyMax is the largest body that any route takes.
+func routesBodyMax(m map[string]methods) int {
+	most := bodyBytesMax
+	for _, ms := range m {
+		for _, r := range ms {
+			most = max(most, r.bodyMax())
+		}
+	}
+	return most
+}

@@ -1,0 +1,410 @@
+package rest
+
+import (
+	"encoding/hex"
+	"errors"
+	"strings"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/merklehot/directory"
+	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/sigchain"
+)
+
+// lookupNamesMax bounds the names of one look-up.
+const lookupNamesMax = 100
+
+// userJSON is a user object. client: go/libkb/user.go:NewUserFromServer
+type userJSON struct {
+	ID         string            `json:"id"`
+	Basics     userBasics        `json:"basics"`
+	Profile    *userProfile      `json:"profile,omitempty"`
+	PublicKeys *userKeys         `json:"public_keys,omitempty"`
+	Sigs       *userSigs         `json:"sigs,omitempty"`
+	Pictures   map[string]string `json:"pictures,omitempty"`
+}
+
+type userBasics struct {
+	Username             string `json:"username"`
+	UsernameCased        string `json:"username_cased"`
+	Status               int    `json:"status"`
+	IDVersion            int64  `json:"id_version"`
+	TrackVersion         int64  `json:"track_version"`
+	LastIDChange         int64  `json:"last_id_change"`
+	EldestSeqno          int64  `json:"eldest_seqno"`
+	PassphraseGeneration int    `json:"passphrase_generation"`
+	Salt                 string `json:"salt"`
+	CTime                int64  `json:"ctime"`
+	MTime                int64  `json:"mtime"`
+}
+
+type userProfile struct {
+	FullName string `json:"full_name"`
+	Location string `json:"location"`
+	Bio      string `json:"bio"`
+}
+
+// userKeys lists keys. Clients read all_bundles; machine look-ups read the others.
+type userKeys struct {
+	AllBundles    []string `json:"all_bundles"`
+	EldestKID     *string  `json:"eldest_kid"`
+	Sibkeys       []string `json:"sibkeys"`
+	Subkeys       []string `json:"subkeys"`
+	PGPPublicKeys []string `json:"pgp_public_keys"`
+}
+
+type userSigs struct {
+	Last struct {
+		Seqno       int64  `json:"seqno"`
+		PayloadHash string `json:"payload_hash"`
+		SigID       string `json:"sig_id"`
+	} `json:"last"`
+}
+
+// userObject builds the object of one user.
+func (c *call) userObject(acct *accounts.Account) (*userJSON, error) {
+	st, err := identity.Chain(c.view(), acct.UID)
+	if err != nil {
+		return nil, err
+	}
+	u := &userJSON{
+		ID: acct.UID.String(),
+		Basics: userBasics{
+			Username: string(acct.Name), UsernameCased: acct.Cased, Status: acct.Status,
+			IDVersion: acct.IDVersion, TrackVersion: acct.TrackVersion, LastIDChange: acct.LastIDChange,
+			EldestSeqno: int64(st.EldestSeqno), PassphraseGeneration: acct.Generation,
+			Salt: hex.EncodeToString(acct.Salt[:]), CTime: acct.CTime, MTime: acct.MTime,
+		},
+		Profile: &userProfile{acct.FullName, acct.Location, acct.Bio},
+		PublicKeys: &userKeys{
+			AllBundles: []string{}, Sibkeys: []string{}, Subkeys: []string{}, PGPPublicKeys: []string{},
+		},
+		Sigs: &userSigs{},
+	}
+	for _, k := range st.Keys {
+		u.PublicKeys.AllBundles = append(u.PublicKeys.AllBundles, k.KID.String())
+		switch {
+		case !st.KeyActive(k):
+		case k.Role != sigchain.RoleSubkey:
+			u.PublicKeys.Sibkeys = append(u.PublicKeys.Sibkeys, k.KID.String())
+		default:
+			u.PublicKeys.Subkeys = append(u.PublicKeys.Subkeys, k.KID.String())
+		}
+	}
+	if !st.Eldest.IsZero() {
+		s := st.Eldest.String()
+		u.PublicKeys.EldestKID = &s
+	}
+	if u.Sigs.Last.Seqno = int64(st.Tail); st.Tail > 0 {
+		u.Sigs.Last.PayloadHash, u.Sigs.Last.SigID = st.TailLink.String(), st.TailSig.SigID()
+	}
+	return u, nil
+}
+
+// userLookup: GET user/lookup, in its two forms: several users as an array, for
+// resolvers, or one by uid as an object, for loaders.
+// client: go/libkb/resolve.go:resolveURLViaServerLookup, go/libkb/loaduser.go:LoadUserFromServer
+func userLookup(c *call) (any, error) {
+	if c.has("uid") && !c.has("multi") {
+		uid, err := c.uid("uid")
+		if err != nil {
+			return nil, err
+		}
+		return c.lookupOne(accounts.Get(c.view(), uid))
+	}
+	if c.has("username") && !c.has("multi") {
+		n, err := kbsig.ParseUsername(c.raw("username"))
+		if err != nil {
+			return nil, status.Missing("user")
+		}
+		return c.lookupOne(accounts.ByName(c.view(), n))
+	}
+	them, err := c.lookupMany()
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Them []*userJSON `json:"them"`
+	}{them}, nil
+}
+
+func (c *call) lookupOne(acct *accounts.Account, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	u, err := c.userObject(acct)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Them *userJSON `json:"them"`
+	}{u}, nil
+}
+
+// lookupMany answers a resolver: nobody found is an empty array. Assertions about
+// proofs of kinds that nobody can have made yet find nobody.
+func (c *call) lookupMany() ([]*userJSON, error) {
+	found := []*userJSON{}
+	add := func(acct *accounts.Account, err error) error {
+		if errors.Is(err, accounts.ErrNoUser) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		u, err := c.userObject(acct)
+		found = append(found, u)
+		return err
+	}
+	switch {
+	case c.has("uid"):
+		uid, err := c.uid("uid")
+		if err != nil {
+			return nil, err
+		}
+		return found, add(accounts.Get(c.view(), uid))
+	case c.has("username"), c.has("usernames"):
+		names := strings.Split(c.raw("username")+c.raw("usernames"), ",")
+		if len(names) > lookupNamesMax {
+			return nil, status.Input("too many names, at most %d", lookupNamesMax)
+		}
+		for _, raw := range names {
+			n, err := kbsig.ParseUsername(raw)
+			if err != nil {
+				continue
+			}
+			if err := add(accounts.ByName(c.view(), n)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return found, nil
+}
+
+// userNames: POST user/names. Unknown users are left out.
+// client: go/uidmap/uidmap.go:UIDMap.lookupFromServerBatch
+func userNames(c *call) (any, error) {
+	uids, err := c.uidList("uids", usersPerQuestionMax)
+	if err != nil {
+		return nil, err
+	}
+	type row struct {
+		Username    string `json:"username"`
+		FullName    string `json:"full_name"`
+		EldestSeqno int64  `json:"eldest_seqno"`
+		Status      int    `json:"status"`
+	}
+	users := map[string]row{}
+	for _, u := range uids {
+		acct, err := accounts.Get(c.view(), u)
+		if errors.Is(err, accounts.ErrNoUser) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		eldest, err := identity.EldestSeqno(c.view(), u)
+		if err != nil {
+			return nil, err
+		}
+		users[u.String()] = row{string(acct.Name), acct.FullName, int64(eldest), acct.Status}
+	}
+	return struct {
+		Users map[string]row `json:"users"`
+	}{users}, nil
+}
+
+// userServiceMaps: POST user/service_maps. Nobody has proofs yet.
+// client: go/uidmap/servicemap.go:ServiceSummaryMap.queryRemote
+func userServiceMaps(c *call) (any, error) {
+	uids, err := c.uidList("uids", usersPerQuestionMax)
+	if err != nil {
+		return nil, err
+	}
+	maps := map[string]map[string]string{}
+	for _, u := range uids {
+		maps[u.String()] = map[string]string{}
+	}
+	return struct {
+		ServiceMaps map[string]map[string]string `json:"service_maps"`
+	}{maps}, nil
+}
+
+// userCard: GET user/card. client: go/libkb/user_card.go:UserCard
+func userCard(c *call) (any, error) {
+	uid, err := c.uid("uid")
+	if err != nil {
+		return nil, err
+	}
+	acct, err := accounts.Get(c.view(), uid)
+	if err != nil {
+		return nil, err
+	}
+	following, followers, err := directory.FollowCounts(c.view(), uid)
+	if err != nil {
+		return nil, err
+	}
+	type summary struct {
+		Following int `json:"following"`
+		Followers int `json:"followers"`
+	}
+	type profile struct {
+		FullName string `json:"full_name"`
+		Location string `json:"location"`
+		Bio      string `json:"bio"`
+		Website  string `json:"website"`
+		Twitter  string `json:"twitter"`
+	}
+	type blocks struct {
+		Chat   bool `json:"chat"`
+		Follow bool `json:"follow"`
+	}
+	return struct {
+		FollowSummary summary `json:"follow_summary"`
+		Profile       profile `json:"profile"`
+		TeamShowcase  []any   `json:"team_showcase"`
+		Airdrop       bool    `json:"airdrop_registered"`
+		StellarHidden bool    `json:"stellar_hidden"`
+		Blocked       bool    `json:"blocked"`
+		UserBlocks    blocks  `json:"user_blocks"`
+	}{
+		FollowSummary: summary{following, followers},
+		Profile:       profile{FullName: acct.FullName, Location: acct.Location, Bio: acct.Bio},
+		TeamShowcase:  []any{},
+	}, nil
+}
+
+// listFollowers: GET user/list_followers_for_display: who follows a user, or with
+// reverse whom the user follows.
+// client: go/libkb/sync_trackers.go:ServertrustTrackerSyncer.syncFromServer
+func listFollowers(c *call) (any, error) {
+	uid, err := c.uid("uid")
+	if err != nil {
+		return nil, err
+	}
+	acct, err := accounts.Get(c.view(), uid)
+	if err != nil {
+		return nil, err
+	}
+	list, err := directory.FollowList(c.view(), uid, c.flag("reverse"))
+	if err != nil {
+		return nil, err
+	}
+	type row struct {
+		UID      string `json:"uid"`
+		Username string `json:"username"`
+		FullName string `json:"fullName"`
+		LinkID   string `json:"linkID"`
+	}
+	users := []row{}
+	for _, f := range list {
+		other, err := accounts.Get(c.view(), f.UID)
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, row{f.UID.String(), string(other.Name), other.FullName, f.Link.String()})
+	}
+	return struct {
+		Users   []row `json:"users"`
+		Version int64 `json:"version"`
+	}{users, acct.TrackVersion}, nil
+}
+
+// keyOwnerDevice: GET key/owner/device, the first question of a paper key.
+// client: go/libkb/device_with_keys.go:DeviceWithKeys.Populate
+func keyOwnerDevice(c *call) (any, error) {
+	kid, err := c.kid("kid")
+	if err != nil {
+		return nil, err
+	}
+	missing := status.Missing("a device with that key")
+	owner, err := identity.OwnerOf(c.view(), kid)
+	if err != nil {
+		return nil, err
+	}
+	if owner == nil {
+		return nil, missing
+	}
+	st, err := identity.Chain(c.view(), *owner)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := st.Key(kid)
+	if !ok || !st.KeyActive(key) {
+		return nil, missing
+	}
+	dev, ok := st.Device(key.Device)
+	if !ok {
+		return nil, missing
+	}
+	return struct {
+		UID        string `json:"uid"`
+		DeviceID   string `json:"device_id"`
+		DeviceName string `json:"device_name"`
+		CTimeMs    int64  `json:"device_ctime"`
+	}{owner.String(), dev.ID.String(), dev.Name, dev.AddedCtime * 1000}, nil
+}
+
+// keyBasics: GET key/basics. client: go/libkb/key_lookup.go:keyLookup
+func keyBasics(c *call) (any, error) {
+	missing := status.New(status.KeyNotFound, "KEY_NOT_FOUND", "no such key")
+	if !c.has("kid") { // PGP keys by fingerprint or id: nobody has any yet
+		return nil, missing
+	}
+	kid, err := c.kid("kid")
+	if err != nil {
+		return nil, err
+	}
+	owner, err := identity.OwnerOf(c.view(), kid)
+	if err != nil {
+		return nil, err
+	}
+	if owner == nil {
+		return nil, missing
+	}
+	if !c.flag("include_revoked") {
+		st, err := identity.Chain(c.view(), *owner)
+		if err != nil {
+			return nil, err
+		}
+		if k, ok := st.Key(kid); !ok || !st.KeyActive(k) {
+			return nil, missing
+		}
+	}
+	acct, err := accounts.Get(c.view(), *owner)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		UID      string `json:"uid"`
+		Username string `json:"username"`
+	}{owner.String(), string(acct.Name)}, nil
+}
+
+// userPublicKeys: GET user/keys, for servers that check tokens.
+// client: go/auth/user_keys_api.go:userKeyAPI.GetUser
+func userPublicKeys(c *call) (any, error) {
+	uid, err := c.uid("uid")
+	if err != nil {
+		return nil, err
+	}
+	acct, err := accounts.Get(c.view(), uid)
+	if err != nil {
+		return nil, err
+	}
+	u, err := c.userObject(acct)
+	if err != nil {
+		return nil, err
+	}
+	type keys struct {
+		Sibkeys []string `json:"sibkeys"`
+		Subkeys []string `json:"subkeys"`
+	}
+	return struct {
+		Username   string `json:"username"`
+		PublicKeys keys   `json:"public_keys"`
+		Deleted    bool   `json:"deleted"`
+	}{string(acct.Name), keys{u.PublicKeys.Sibkeys, u.PublicKeys.Subkeys}, acct.Status == accounts.StatusDeleted}, nil
+}

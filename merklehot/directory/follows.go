@@ -1,0 +1,73 @@
+// Package directory answers questions whose answers follow from chains, kept as
+// indexes in the batches that append the links: who follows whom.
+//
+// It writes the key families f and F of engine/keys, always as a pair.
+package directory
+
+import (
+	"fmt"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+)
+
+// followListMax bounds a follower list that is shown at once.
+const followListMax = 10000
+
+// Follow is one row of a follower list.
+type Follow struct {
+	UID   kbsig.UID    `codec:"u"` // the other user
+	Link  kbsig.LinkID `codec:"l"` // the track link
+	Ctime int64        `codec:"t"` // unix seconds
+}
+
+// SetFollow notes that a follows b since link.
+func SetFollow(tx *store.Tx, a, b kbsig.UID, link kbsig.LinkID) {
+	now := tx.Now().Unix()
+	store.Save(tx, keys.Follow(a, b), Follow{UID: b, Link: link, Ctime: now})
+	store.Save(tx, keys.Follower(b, a), Follow{UID: a, Link: link, Ctime: now})
+}
+
+// DropFollow notes that a no longer follows b.
+func DropFollow(tx *store.Tx, a, b kbsig.UID) {
+	tx.Delete(keys.Follow(a, b))
+	tx.Delete(keys.Follower(b, a))
+}
+
+// FollowList lists whom u follows, or else who follows u.
+func FollowList(r store.Reader, u kbsig.UID, following bool) ([]Follow, error) {
+	lo := keys.Followers(u)
+	if following {
+		lo = keys.Follows(u)
+	}
+	var out []Follow
+	err := r.Scan(lo, keys.End(lo), func(_, v []byte) error {
+		f, err := store.Decode[Follow](v)
+		if err != nil {
+			return err
+		}
+		if out = append(out, f); len(out) >= followListMax {
+			return store.ErrStop
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("follows of %s: %w", u, err)
+	}
+	return out, nil
+}
+
+// FollowCounts counts whom u follows and who follows u.
+func FollowCounts(r store.Reader, u kbsig.UID) (following, followers int, err error) {
+	for _, c := range []struct {
+		lo []byte
+		n  *int
+	}{{keys.Follows(u), &following}, {keys.Followers(u), &followers}} {
+		err := r.Scan(c.lo, keys.End(c.lo), func(_, _ []byte) error { *c.n++; return nil })
+		if err != nil {
+			return 0, 0, fmt.Errorf("follow counts of %s: %w", u, err)
+		}
+	}
+	return following, followers, nil
+}

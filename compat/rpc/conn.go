@@ -123,24 +123,18 @@ func (c *conn) read() (err error) {
 
 // next reads one frame. The caller gives cap(body) back to the budget.
 func (c *conn) next() (frame, []byte, error) {
-	id, l := c.session(), &c.srv.limits
-	by, most := c.authBy, l.FrameBeforeAuth
-	if id != nil {
-		by, most = c.srv.opts.Clock().Add(l.IdleAfter), l.FrameAfterAuth
-	}
-	if err := c.readBy(by); err != nil {
+	if err := c.readBy(c.quietUntil()); err != nil {
 		return frame{}, nil, err
 	}
 	var late error
-	n, err := readLength(c.in, func() {
-		frameBy := c.srv.opts.Clock().Add(l.FrameWithin)
-		if id == nil && c.authBy.Before(frameBy) {
-			frameBy = c.authBy
-		}
-		late = c.readBy(frameBy)
-	})
+	n, err := readLength(c.in, func() { late = c.readBy(c.frameUntil()) })
 	if err = errors.Join(err, late); err != nil {
 		return frame{}, nil, err
+	}
+	// Asked only now: the frame may have waited for the one that authenticated.
+	most := c.srv.limits.FrameBeforeAuth
+	if c.session() != nil {
+		most = c.srv.limits.FrameAfterAuth
 	}
 	if n > int64(most) {
 		return frame{}, nil, fmt.Errorf("frame of %d bytes, %d are allowed: %w", n, most, errFrame)
@@ -155,6 +149,24 @@ func (c *conn) next() (frame, []byte, error) {
 		return frame{}, nil, err
 	}
 	return f, body, nil
+}
+
+// quietUntil is how long the connection may say nothing. authenticated moves the
+// deadline that was set before.
+func (c *conn) quietUntil() time.Time {
+	if c.session() == nil {
+		return c.authBy
+	}
+	return c.srv.opts.Clock().Add(c.srv.limits.IdleAfter)
+}
+
+// frameUntil is by when a frame that has begun must have come.
+func (c *conn) frameUntil() time.Time {
+	by := c.srv.opts.Clock().Add(c.srv.limits.FrameWithin)
+	if c.session() == nil && c.authBy.Before(by) {
+		return c.authBy
+	}
+	return by
 }
 
 // readBy sets the read deadline unless the connection is draining, whose deadline

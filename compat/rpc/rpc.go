@@ -188,11 +188,13 @@ func (s *Server) admit(nc net.Conn) {
 	go c.run()
 }
 
-// authenticated moves a connection's place from the unauthenticated ones.
+// authenticated moves a connection's place from the unauthenticated ones, and the
+// deadline of the read that is under way from that for authentication.
 func (s *Server) authenticated(c *conn) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.places.authenticated(c.place)
+	s.mu.Unlock()
+	_ = c.readBy(c.quietUntil())
 }
 
 // forget gives a connection's place back.

@@ -1,0 +1,288 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/keystead/keystead/chatlog/gregor"
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/compat/wire/gregor1"
+)
+
+// Each bomb closes its own connection or is refused, allocates little, and leaves
+// the other connections in peace.
+func TestBombs(t *testing.T) {
+	d := openDoor(t, Limits{})
+	healthy := d.login(t, "alice")
+	for name, b := range bombs() {
+		if n := allocated(func() { _ = readOne(b, d.routes, d.limits.FrameBeforeAuth) }); n > 1<<20 {
+			t.Errorf("%s: %d bytes allocated", name, n)
+		}
+		c := d.dial(t)
+		c.write(b)
+		if err := c.closed(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if st := healthy.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
+			t.Errorf("%s: ping: %+v", name, st)
+		}
+	}
+}
+
+// An authenticated client's bad argument is an error to that call and nothing more.
+func TestBadArgumentAfterLogin(t *testing.T) {
+	d := openDoor(t, Limits{})
+	c := d.login(t, "alice")
+	for i, arg := range []any{"text", 7, map[string]any{"m": 3}, map[string]any{"m": map[string]any{"ibm": []int{1}}}} {
+		if st := c.call(1, "gregor.1.incoming.consumeMessage", arg, nil); st == nil || st.Code != status.InputError {
+			t.Errorf("argument %d: %+v", i, st)
+		}
+	}
+	c.write(append([]byte{0x1c, 0x94, 0, 99, 0xb7}, append([]byte("gregor.1.incoming.state"), 0xc1)...)) // 0xc1: no msgpack
+	if _, st, _, err := c.next(); err != nil || st == nil || st.Code != status.InputError {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if st := c.call(1, "gregor.1.incoming.state", gregor1.StateArg{UID: []byte("somebody else..")}, nil); st == nil || st.Code != status.InputError {
+		t.Errorf("another user's state: %+v", st)
+	}
+	if st := c.call(1, "gregor.1.incoming.state", gregor1.StateArg{}, nil); st != nil {
+		t.Errorf("%+v", st)
+	}
+}
+
+// Methods that are unknown or not there yet are errors, in any compression and with
+// bodies of any kind, and are counted; the connection lives.
+func TestUnavailable(t *testing.T) {
+	d := openDoor(t, Limits{})
+	c := d.login(t, "alice")
+	for _, m := range []string{"chat.1.remote.postRemote", "chat.1.remote.noSuch", "gregor.1.incoming.Ping", "", "nodots", "keybase.1.block.putBlock"} {
+		for ctype := range 3 {
+			st := c.call(ctype, m, map[string]any{"big": make([]byte, 300_000)}, nil)
+			if st == nil || st.Code != status.Generic || len(st.Fields) != 1 || st.Fields[0].Value != m {
+				t.Errorf("%q in compression %d: %+v", m, ctype, st)
+			}
+		}
+	}
+	if st := c.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
+		t.Errorf("%+v", st)
+	}
+}
+
+// Whoever does not authenticate in time is cut, whether silent, dripping or busy
+// with calls that need no session.
+func TestUnauthenticatedAreCut(t *testing.T) {
+	d := openDoor(t, Limits{AuthWithin: 300 * time.Millisecond})
+	silent, dripping, busy := d.dial(t), d.dial(t), d.dial(t)
+	dripping.write([]byte{0xce, 0, 0, 0xff, 0xff, 0x94})
+	go func() {
+		for {
+			if _, err := busy.nc.Write(append([]byte{0x1c, 0x94, 0, 0, 0xb6}, append([]byte("gregor.1.incoming.ping"), 0x91, 0x80)...)); err != nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for name, c := range map[string]*testClient{"silent": silent, "dripping": dripping, "busy": busy} {
+		if err := c.closed(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A frame larger than an unauthenticated connection may send is fine afterwards.
+func TestFrameLimits(t *testing.T) {
+	d := openDoor(t, Limits{})
+	big := map[string]any{"x": make([]byte, 70<<10)}
+	c := d.dial(t)
+	c.start(0, "gregor.1.incoming.version", big)
+	if err := c.closed(); err != nil {
+		t.Error(err)
+	}
+	c = d.login(t, "alice")
+	if st := c.call(0, "gregor.1.incoming.version", big, nil); st == nil || st.Code != status.InputError {
+		t.Errorf("%+v", st) // the method's class is smaller still
+	}
+	if st := c.call(0, "gregor.1.incoming.version", map[string]any{}, nil); st != nil {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A client that does not read loses its connection when more waits for it than is
+// allowed; others get everything, and no memory is kept.
+func TestSlowReader(t *testing.T) {
+	d := openDoor(t, Limits{QueueBytes: 256 << 10})
+	slow, good := d.login(t, "alice"), d.login(t, "alice/2")
+	body := bytes.Repeat([]byte{'x'}, 100_000)
+	gone := false
+	for range 400 {
+		if err := d.gregor.Push(t.Context(), kbsig.UIDOf("alice"), "chat.activity", body); err != nil {
+			t.Fatal(err)
+		}
+		if m := good.broadcast(); len(m.OutOfBand.Body) != len(body) {
+			t.Fatal("the good reader got something else")
+		}
+		if gone = len(d.gregor.Connected(kbsig.UIDOf("alice"))) == 1; gone {
+			break
+		}
+	}
+	if !gone {
+		t.Error("the slow reader was never dropped")
+	}
+	slow.nc.Close()
+}
+
+// Limits on connections are kept in all and by address, and places come back.
+func TestConnectionLimits(t *testing.T) {
+	for _, l := range []Limits{
+		{Conns: 2}, {ConnsPerAddress: 2}, {ConnsUnauthenticated: 2}, {ConnsUnauthenticatedPerAddress: 2},
+	} {
+		t.Run(fmt.Sprintf("%+v", l), func(t *testing.T) {
+			d := openDoor(t, l)
+			a, b := d.dial(t), d.dial(t)
+			for _, c := range []*testClient{a, b} {
+				if st := c.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
+					t.Fatalf("%+v", st)
+				}
+			}
+			if err := d.dial(t).closed(); err != nil {
+				t.Fatalf("a third connection: %v", err)
+			}
+			if l.Conns == 0 && l.ConnsPerAddress == 0 {
+				// Authenticated connections do not count among the silent.
+				if st := a.call(2, "chat.1.remote.syncAll", syncAllArg("alice", 0), nil); st != nil {
+					t.Fatalf("%+v", st)
+				}
+			} else {
+				a.nc.Close()
+			}
+			for { // the server sees the end of a connection when it reads it
+				c := d.dial(t)
+				c.frame(0, 0, "gregor.1.incoming.ping", []any{map[string]any{}})
+				if _, _, _, err := c.next(); err == nil {
+					break
+				}
+			}
+		})
+	}
+}
+
+// A thousand connections that promise 16 MiB and send nothing cost their buffers
+// only.
+func TestPromisesCostNothing(t *testing.T) {
+	d := openDoor(t, Limits{ConnsUnauthenticatedPerAddress: 2000, ConnsPerAddress: 2000})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	const n = 300
+	var conns []*testClient
+	for range n {
+		c := d.dial(t)
+		c.write([]byte{0xcd, 0xff, 0xff, 0x94, 0x00})
+		conns = append(conns, c)
+	}
+	if st := d.login(t, "alice").call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
+		t.Fatalf("%+v", st)
+	}
+	runtime.ReadMemStats(&after)
+	if per := (after.Sys - before.Sys) / n; per > 64<<10 {
+		t.Errorf("%d bytes per connection", per)
+	}
+	for _, c := range conns {
+		c.nc.Close()
+	}
+}
+
+// When all buffers together are full, the connection that needs more goes, and what
+// it held is free again.
+func TestBufferedBytes(t *testing.T) {
+	d := openDoor(t, Limits{BufferedBytes: 1 << 20})
+	greedy, modest := d.login(t, "alice"), d.login(t, "bob")
+	head := []byte{0xce, 0x00, 0x20, 0x00, 0x00} // 2 MiB
+	go func() { greedy.nc.Write(append(head, make([]byte, 2<<20)...)) }()
+	if err := greedy.closed(); err != nil {
+		t.Fatal(err)
+	}
+	if st := modest.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
+		t.Fatalf("%+v", st)
+	}
+}
+
+// A panic in a handler closes its connection, is counted, and nothing else happens.
+func TestPanicClosesOneConnection(t *testing.T) {
+	d := openDoor(t, Limits{})
+	healthy, c := d.login(t, "alice"), d.dial(t)
+	c.start(2, "chat.1.remote.syncAll", syncAllArg("panic", 0))
+	if err := c.closed(); err != nil {
+		t.Error(err)
+	}
+	if st := healthy.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
+		t.Errorf("%+v", st)
+	}
+	if n := counterValue(d.metrics.panics); n != 1 {
+		t.Errorf("%v panics counted", n)
+	}
+}
+
+// A connection that guesses tokens is closed after a few.
+func TestTokenGuessing(t *testing.T) {
+	d := openDoor(t, Limits{})
+	c := d.dial(t)
+	for range authFailsMax + 2 {
+		c.start(2, "chat.1.remote.syncAll", syncAllArg("mallory", 0))
+	}
+	if err := c.closed(); err != nil {
+		t.Error(err)
+	}
+	if d.auth.calls > authFailsMax+callsBeforeAuthMax {
+		t.Errorf("%d tokens were looked at", d.auth.calls)
+	}
+}
+
+// A connection never changes identity.
+func TestOneIdentityPerConnection(t *testing.T) {
+	d := openDoor(t, Limits{})
+	c := d.login(t, "alice")
+	if st := c.call(2, "chat.1.remote.syncAll", syncAllArg("bob", 0), nil); st == nil || st.Code != status.BadSession {
+		t.Errorf("%+v", st)
+	}
+	arg := syncAllArg("alice", 0)
+	arg.UID = make([]byte, 16)
+	if st := d.dial(t).call(2, "chat.1.remote.syncAll", arg, nil); st == nil || st.Code != status.BadSession {
+		t.Errorf("%+v", st)
+	}
+	if st := c.call(2, "chat.1.remote.syncAll", syncAllArg("alice", 0), nil); st != nil {
+		t.Errorf("the same again: %+v", st)
+	}
+	if n := len(d.gregor.Connected(kbsig.UIDOf("alice"))); n != 1 {
+		t.Errorf("%d devices connected", n)
+	}
+}
+
+// An accept error that passes does not end the server, and one for good does.
+func TestServeEndsWithItsListener(t *testing.T) {
+	g := gregor.New(gregor.Options{Log: &memLog{}, Clock: time.Now, Rand: &counter{}})
+	s, err := New(Options{Auth: &fakeAuth{}, Gregor: g, Clock: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if err := s.Serve(l); err == nil || err == ErrServerClosed {
+		t.Errorf("closed listener: %v", err)
+	}
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := s.Serve(l); err != ErrServerClosed {
+		t.Errorf("after shutdown: %v", err)
+	}
+}

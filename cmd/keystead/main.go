@@ -33,16 +33,21 @@ func main() {
 	// After the first signal the usual effect of a signal is back, so that a second
 	// one ends a server that does not stop by itself.
 	context.AfterFunc(ctx, stop)
-	a := app{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, run: node.Run, audit: node.Audit}
+	a := app{
+		self: selfName(os.Args[0]), stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv,
+		run: node.Run, audit: node.Audit, adopt: node.Adopt,
+	}
 	os.Exit(a.main(ctx, os.Args[1:]))
 }
 
 // app is the command line with everything it touches as a value, for tests.
 type app struct {
+	self           string // how a person calls this program
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	run            runFunc
 	audit          auditFunc
+	adopt          adoptFunc
 }
 
 // usageError marks a mistake on the command line.
@@ -91,7 +96,7 @@ func (a app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.serveCmd(), a.clientEnvCmd(), a.healthCmd(), a.verifyCmd(), a.configCmd(), a.versionCmd())
+	root.AddCommand(a.serveCmd(), a.clientEnvCmd(), a.healthCmd(), a.verifyCmd(), a.adoptCmd(), a.configCmd(), a.versionCmd())
 	return root
 }
 

@@ -57,7 +57,7 @@ type outcome struct {
 func keystead(home string, run runFunc, args ...string) outcome {
 	var stdout, stderr bytes.Buffer
 	a := app{
-		stdout: &stdout, stderr: &stderr, run: run,
+		self: "keystead", stdout: &stdout, stderr: &stderr, run: run,
 		getenv: func(name string) string {
 			if name == "HOME" {
 				return home
@@ -277,6 +277,19 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{}, {"--help"}, {"serve", "--help"}, {"config"}} {
 		if got := keystead("", nil, args...); got.code != exitOK || !strings.Contains(got.stdout, "Usage:") {
 			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
+// TestSelfName proves that the line which people copy from the start calls this
+// program, however it was called.
+func TestSelfName(t *testing.T) {
+	for arg0, want := range map[string]string{
+		"keystead": "keystead", "./bin/keystead": "./bin/keystead", "/opt/my tools/keystead": "'/opt/my tools/keystead'",
+		"/var/tmp/go-build123/b001/exe/keystead": "go run ./cmd/keystead",
+	} {
+		if got := selfName(arg0); got != want {
+			t.Errorf("%s: got %s, want %s", arg0, got, want)
 		}
 	}
 }

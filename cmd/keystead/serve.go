@@ -35,7 +35,7 @@ func (a app) serveCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), cfg, warnings, clientEnvCommand(cmd, s))
+			return a.serve(cmd.Context(), cfg, warnings, a.clientEnvCommand(cmd, cfg))
 		},
 	}
 	s.folderFlags(cmd)
@@ -97,14 +97,24 @@ func welcome(w io.Writer, dir string, e ops.Endpoints, hint string) error {
 	return err
 }
 
-// clientEnvCommand is the command line that finds the server which this one starts.
-func clientEnvCommand(cmd *cobra.Command, s settings) string {
-	line := "keystead client-env"
-	if cmd.Flags().Changed("config") {
-		line += " --config " + ops.QuoteSh(s.file)
-	}
-	if cmd.Flags().Changed("data") {
-		line += " --data " + ops.QuoteSh(s.data)
+// clientEnvCommand is the command line that finds the server which this one starts,
+// from any folder. A folder that only the configuration file names is named too.
+func (a app) clientEnvCommand(cmd *cobra.Command, cfg config.Config) string {
+	line := a.self + " client-env"
+	if cmd.Flags().Changed("data") || cmd.Flags().Changed("config") {
+		line += " --data " + ops.QuoteSh(cfg.Data.Dir)
 	}
 	return line
+}
+
+// selfName is how a person calls this program again: as it was called, unless
+// `go run` called it under a name that is gone when it ends.
+func selfName(arg0 string) string {
+	if strings.Contains(arg0, "go-build") {
+		return "go run ./cmd/keystead"
+	}
+	if strings.ContainsAny(arg0, " '\"\\$`") {
+		return ops.QuoteSh(arg0)
+	}
+	return arg0
 }

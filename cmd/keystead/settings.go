@@ -66,11 +66,16 @@ func (s *settings) load(cmd *cobra.Command, getenv func(string) string) (config.
 		return config.Config{}, nil, err
 	}
 	c = c.Resolve(getenv)
-	dir, err := filepath.Abs(c.Data.Dir)
-	if err != nil {
-		return config.Config{}, nil, fmt.Errorf("find the data folder %s: %w", c.Data.Dir, err)
+	for _, path := range []*string{&c.Data.Dir, &c.Data.HighWater} {
+		if *path == "" {
+			continue
+		}
+		full, err := filepath.Abs(*path)
+		if err != nil {
+			return config.Config{}, nil, fmt.Errorf("find %s: %w", *path, err)
+		}
+		*path = full
 	}
-	c.Data.Dir = dir
 	return c, problems.Warnings(), nil
 }
 

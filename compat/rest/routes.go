@@ -144,6 +144,7 @@ func (s *Server) table() []route {
 		{"kbfs/git/team/get", get, authRequired, 0, reads, gitRepos},
 		{"stellar/shouldcreate", get, authRequired, 0, reads, stellarShouldCreate},
 		{"stellar/config", get, authNone, 0, reads, stellarConfig},
+		{"stellar/all_details_plus_payments", get, authRequired, 0, reads, stellarAccounts},
 		{"team/for_user", get, authRequired, 0, reads, teamsForUser},
 	}
 }
@@ -161,7 +162,7 @@ var absent = []string{
 	"pubsub/poll", "remotes/check", "report/conversation", "rooter", "rooter/delete", "send-reset-pw",
 	"send_invitation", "sig/post", "sig/post_auth", "sig/posted", "stellar/accountcurrency",
 	"stellar/accountseqno", "stellar/acctbundle", "stellar/acquireautoclaimlock", "stellar/airdrop/details",
-	"stellar/airdrop/register", "stellar/airdrop/status_check", "stellar/all_details_plus_payments",
+	"stellar/airdrop/register", "stellar/airdrop/status_check",
 	"stellar/balances", "stellar/cancelrequest", "stellar/change_trustline", "stellar/details",
 	"stellar/details_plus_payments", "stellar/disclaimer", "stellar/findpaymentpath",
 	"stellar/fuzzy_asset_search", "stellar/inflation_destinations", "stellar/list_popular_assets",

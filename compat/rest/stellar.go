@@ -20,3 +20,11 @@ func stellarConfig(*call) (any, error) {
 		Currencies map[string]any `json:"currencies"`
 	}{1, map[string]any{}}, nil
 }
+
+// stellarAccounts: GET stellar/all_details_plus_payments: a list, without accounts.
+// client: go/stellar/remote/remote.go:AllDetailsPlusPayments
+func stellarAccounts(*call) (any, error) {
+	return struct {
+		Res []any `json:"res"`
+	}{[]any{}}, nil
+}

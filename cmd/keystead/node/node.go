@@ -9,12 +9,13 @@ package node
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -47,12 +48,41 @@ type Bound struct {
 	MerkleKID      kbsig.KID
 }
 
+// World is what a server takes from outside. Tests give another.
+type World struct {
+	FS    vfs.FS // of the store and the high-water record
+	Clock clock.Clock
+	Rand  io.Reader
+	// Key loads the key that signs the roots; create says that the store is new
+	// and a key may be made.
+	Key func(dataDir string, create bool) (ed25519.PrivateKey, error)
+}
+
+// RealWorld is the machine.
+func RealWorld() World {
+	return World{FS: vfs.Default, Clock: clock.Monotone(clock.System()), Rand: rand.Reader, Key: loadKey}
+}
+
+// loadKey reads the key file. A store with roots needs the key that signed them: a
+// new one would lock out every client, so it is made only for a new store.
+func loadKey(dataDir string, create bool) (ed25519.PrivateKey, error) {
+	if !create {
+		return keyfile.Load(dataDir)
+	}
+	key, _, err := keyfile.LoadOrCreate(dataDir, rand.Reader)
+	return key, err
+}
+
 // Run serves until ctx ends, then stops in order and returns nil. It calls ready
 // once, after every door accepts connections and before it serves for long; an
 // error from ready stops the server.
-func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Bound) error) (err error) {
-	n := &node{cfg: cfg, log: log, clock: clock.Monotone(clock.System()), reg: prometheus.NewRegistry()}
-	n.fatal = make(chan error, 1)
+func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Bound) error) error {
+	return RunIn(ctx, RealWorld(), cfg, log, ready)
+}
+
+// RunIn is Run in another world.
+func RunIn(ctx context.Context, w World, cfg config.Config, log *slog.Logger, ready func(Bound) error) (err error) {
+	n := &node{World: w, cfg: cfg, log: log, reg: prometheus.NewRegistry(), fatal: make(chan error, 1)}
 	defer func() { err = errors.Join(err, n.close()) }()
 	for _, step := range []func() error{n.openData, n.startRoots, n.buildDoors, n.listen} {
 		if err := step(); err != nil {
@@ -67,9 +97,9 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Bo
 
 // node is one server: what was opened, in the order in which it was.
 type node struct {
+	World
 	cfg   config.Config
 	log   *slog.Logger
-	clock clock.Clock
 	reg   *prometheus.Registry
 	fatal chan error
 
@@ -89,12 +119,12 @@ func storeDir(dataDir string) string { return filepath.Join(dataDir, "store") }
 
 // openData opens the database and the high-water record.
 func (n *node) openData() error {
-	if err := os.MkdirAll(n.cfg.Data.Dir, 0o700); err != nil {
+	if err := n.FS.MkdirAll(n.cfg.Data.Dir, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
 	var err error
 	n.store, err = store.Open(store.Options{
-		Dir: storeDir(n.cfg.Data.Dir), Clock: n.clock, Rand: rand.Reader, Logger: n.log, Fatal: n.die,
+		Dir: storeDir(n.cfg.Data.Dir), FS: n.FS, Clock: n.Clock, Rand: n.Rand, Logger: n.log, Fatal: n.die,
 	})
 	if errors.Is(err, store.ErrLocked) {
 		return fmt.Errorf("%w\nAnother server runs on %s. Stop it first, or give this one a folder of its own with --data.", err, n.cfg.Data.Dir)
@@ -102,12 +132,12 @@ func (n *node) openData() error {
 	if err != nil {
 		return err
 	}
-	n.mark, err = openMark(n.store, n.cfg)
+	n.mark, err = openMark(n.FS, n.store, n.cfg)
 	return err
 }
 
 // openMark opens the high-water record; only a store without roots may get a new one.
-func openMark(st *store.Store, cfg config.Config) (*highwater.Record, error) {
+func openMark(fs vfs.FS, st *store.Store, cfg config.Config) (*highwater.Record, error) {
 	path := cfg.HighWaterPath()
 	v := st.View()
 	_, err := roots.Newest(v)
@@ -117,7 +147,7 @@ func openMark(st *store.Store, cfg config.Config) (*highwater.Record, error) {
 		return nil, err
 	}
 	mark, err := highwater.Open(highwater.Options{
-		FS: vfs.Default, Path: path, StoreID: st.ID(), DataDir: cfg.Data.Dir, Create: isNew,
+		FS: fs, Path: path, StoreID: st.ID(), DataDir: cfg.Data.Dir, Create: isNew,
 	})
 	switch {
 	case err == nil:
@@ -149,31 +179,16 @@ func (n *node) startRoots() error {
 	v := n.store.View()
 	_, err := roots.Newest(v)
 	v.Close()
-	load := func() error { return err }
-	var key []byte
-	if err == nil {
-		// A store with roots needs the key that signed them; a new key would
-		// lock out every client.
-		load = func() error {
-			k, err := keyfile.Load(n.cfg.Data.Dir)
-			key = k
-			return err
-		}
-	} else if errors.Is(err, roots.ErrNoRoot) {
-		load = func() error {
-			k, created, err := keyfile.LoadOrCreate(n.cfg.Data.Dir, rand.Reader)
-			if created {
-				n.log.Info("made a new signing key", "file", keyfile.Path(n.cfg.Data.Dir))
-			}
-			key = k
-			return err
-		}
+	isNew := errors.Is(err, roots.ErrNoRoot)
+	if err != nil && !isNew {
+		return err
 	}
-	if err := load(); err != nil {
+	key, err := n.Key(n.cfg.Data.Dir, isNew)
+	if err != nil {
 		return fmt.Errorf("signing key: %w", err)
 	}
 	n.seq, err = roots.Start(context.Background(), n.store, roots.Config{
-		Key: key, HighWater: n.mark, Rand: rand.Reader, Interval: n.cfg.Merkle.Heartbeat,
+		Key: key, HighWater: n.mark, Rand: n.Rand, Interval: n.cfg.Merkle.Heartbeat,
 	})
 	if errors.Is(err, roots.ErrBehind) || errors.Is(err, roots.ErrForked) {
 		return fmt.Errorf("%w\nThe data folder is an older copy. Put the newest one back; going on from this one would lose every client.", err)
@@ -182,18 +197,18 @@ func (n *node) startRoots() error {
 }
 
 func (n *node) buildDoors() error {
-	a, err := auth.New(n.store, n.clock, rand.Reader)
+	a, err := auth.New(n.store, n.Clock, n.Rand)
 	if err != nil {
 		return err
 	}
 	n.metrics = observe.New(n.reg)
 	n.rest = rest.New(rest.Options{
-		Store: n.store, Auth: a, Identity: identity.New(n.store, rand.Reader),
-		Clock: n.clock, Rand: rand.Reader, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
+		Store: n.store, Auth: a, Identity: identity.New(n.store, n.Rand),
+		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
 	})
 	n.rpc, err = rpc.New(rpc.Options{
-		Auth: a, Clock: n.clock, Logger: n.log, Metrics: n.reg,
-		Gregor: gregor.New(gregor.Options{Log: gregor.StoreLog(n.store), Clock: n.clock, Rand: rand.Reader, Logger: n.log}),
+		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,
+		Gregor: gregor.New(gregor.Options{Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log}),
 	})
 	return err
 }

@@ -112,7 +112,7 @@ func (n *node) opsServer() *http.Server {
 		v := n.store.View()
 		defer v.Close()
 		root := roots.StateOf(v).Root()
-		age := n.clock().Sub(time.Unix(root.Ctime, 0))
+		age := n.Clock().Sub(time.Unix(root.Ctime, 0))
 		if n.cfg.Merkle.Heartbeat > 0 && age > n.cfg.Merkle.Heartbeat+healthAgeMax {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			fmt.Fprintf(w, "unhealthy: the newest root %d is %s old\n", root.Seqno, age.Round(time.Second))

@@ -59,6 +59,9 @@ func (v *Verifier) fetchChain(ctx context.Context, look *Lookup, m *memory, o Lo
 	if err := v.checkQuotes(links, look); err != nil {
 		return err
 	}
+	if err := checkTail(look, all); err != nil {
+		return err
+	}
 	if err := v.rememberLinks(subject, m, links); err != nil {
 		return err
 	}

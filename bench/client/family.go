@@ -177,7 +177,7 @@ func (p *player) playStub(l *Link) error {
 func (p *player) apply(subject string, f *Family, l *Link) error {
 	switch l.Type {
 	case "sibkey":
-		return p.sibkey(subject, f, l)
+		return p.delegate(subject, f, l, true)
 	case "subkey":
 		return p.subkey(subject, f, l)
 	case "per_user_key":
@@ -305,13 +305,6 @@ func (l *Link) device() (*DeviceInfo, error) {
 	d.Name, _ = o.str("name")
 	d.Type, _ = o.str("type")
 	return d, nil
-}
-
-func (p *player) sibkey(subject string, f *Family, l *Link) error {
-	if l.delegated.IsDH() {
-		return violated(RuleDelegation, subject, "sibkey %s cannot sign", l.delegated)
-	}
-	return p.delegate(subject, f, l, true)
 }
 
 // subkey hangs an encryption key on an active sibkey.

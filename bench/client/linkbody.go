@@ -249,6 +249,9 @@ func (l *Link) checkReverseSigs(subject string) error {
 	if err != nil {
 		return violated(RuleLinkJSON, subject, "%v", err)
 	}
+	if kid.IsDH() {
+		return violated(RuleDelegation, subject, "%s cannot sign", kid)
+	}
 	if kid.IsPGP() {
 		return nil // opaque, see the package comment
 	}

@@ -354,9 +354,32 @@ func writeChain(t testing.TB, out *json.Encoder, name string, w *world, st *Stat
 	for _, k := range st.AllKIDs() {
 		keys = append(keys, k.String())
 	}
-	row := map[string]any{"Name": name, "UID": st.UID.String(), "Username": st.Username, "Eldest": st.Eldest.String(),
-		"Keys": keys, "Chain": chain}
+	row := map[string]any{"Name": name, "UID": st.UID.String(), "Username": st.Username, "Eldest": kidText(st.Eldest),
+		"Keys": keys, "Chain": chain, "Want": wanted(st)}
 	if err := out.Encode(row); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// wanted is what a client should make of the chain.
+func wanted(s *State) map[string]any {
+	sib, sub, tracks, devices := []string{}, []string{}, []string{}, map[string]string{}
+	for _, k := range s.Keys {
+		switch {
+		case !s.KeyActive(k):
+		case k.Role == RoleSubkey:
+			sub = append(sub, k.KID.String())
+		default:
+			sib = append(sib, k.KID.String())
+		}
+	}
+	for _, t := range s.Tracks {
+		tracks = append(tracks, string(t.Username))
+	}
+	for _, d := range s.Devices {
+		if s.live(d.Incarnation) {
+			devices[d.ID.String()] = fmt.Sprintf("%s/%s/%d", d.Type, d.Name, d.Status)
+		}
+	}
+	return map[string]any{"Sibkeys": sib, "Subkeys": sub, "Tracks": tracks, "Devices": devices, "PUKGen": s.PUKGeneration()}
 }

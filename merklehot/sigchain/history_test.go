@@ -1,0 +1,202 @@
+package sigchain
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/keystead/keystead/compat/kbsig"
+)
+
+// history is a random account in the making, and how one names its keys.
+type history struct {
+	*world
+	names int // keys made so far
+	label map[kbsig.KID]string
+}
+
+func (h *history) name() string {
+	h.names++
+	n := fmt.Sprintf("K%d", h.names)
+	h.label[signKID(n)], h.label[encKID(n)] = n, n
+	return n
+}
+
+// some draws the label of any device key ever made, active or not.
+func (h *history) some(t *rapid.T, what string) string {
+	if h.names == 0 {
+		return h.name()
+	}
+	return fmt.Sprintf("K%d", rapid.IntRange(1, h.names).Draw(t, what))
+}
+
+// signer draws mostly an active device, sometimes any key.
+func (h *history) signer(t *rapid.T) string {
+	active := h.st.ActiveDevices()
+	if len(active) == 0 || rapid.IntRange(0, 9).Draw(t, "any signer") == 0 {
+		return h.some(t, "signer")
+	}
+	return h.label[rapid.SampledFrom(active).Draw(t, "signer").Sibkey]
+}
+
+func (h *history) receivers(except string) []string {
+	var out []string
+	for _, k := range h.st.ActiveEncryptionKIDs() {
+		if n := h.label[k]; n != except {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// step draws one request, right or wrong, and tells whether it was taken.
+func (h *history) step(t *rapid.T) (bool, error) {
+	gen := h.st.PUKGeneration()
+	v := rapid.IntRange(1, 2).Draw(t, "version")
+	by := h.signer(t)
+	var x Extras
+	var ds []*draft
+	switch rapid.IntRange(0, 8).Draw(t, "request") {
+	case 0:
+		n := h.name()
+		ds = []*draft{eldest(n, "device "+n), subkey(n)}
+		if rapid.Bool().Draw(t, "with puk") {
+			ds = append(ds, perUserKey(h.name(), n, 1))
+			x.PUK = boxes(1, n, n)
+		}
+	case 1, 2:
+		n := h.name()
+		if rapid.IntRange(0, 9).Draw(t, "old key") == 0 {
+			n = h.some(t, "device")
+		}
+		typ := rapid.SampledFrom([]string{"desktop", "mobile", "backup"}).Draw(t, "type")
+		ds = []*draft{sibkey(n, by, "device "+n, typ), subkey(n)}
+		if gen > 0 {
+			x.PUK = boxes(gen, by, n)
+			x.PUK.Prev = ""
+		}
+	case 3, 4:
+		target := h.some(t, "revoked")
+		d, _ := h.st.Device(deviceID(target))
+		ds = []*draft{revokeDevice(target, by, string(d.Type))}
+		if gen > 0 {
+			ds = append([]*draft{perUserKey(h.name(), by, gen+1)}, ds...)
+			x.PUK = boxes(gen+1, by, h.receivers(target)...)
+		}
+	case 5:
+		ds = []*draft{perUserKey(h.name(), by, gen+1)}
+		x.PUK = boxes(gen+1, by, h.receivers("")...)
+	case 6:
+		ds = []*draft{track(rapid.SampledFrom([]string{"bob", "carol"}).Draw(t, "who"), by)}
+	case 7:
+		ds = []*draft{untrack(rapid.SampledFrom([]string{"bob", "carol"}).Draw(t, "who"), by)}
+	case 8:
+		if len(h.st.Tracks) == 0 {
+			return false, nil
+		}
+		ds = []*draft{revokeSig(by, rapid.SampledFrom(h.st.Tracks).Draw(t, "which").SigID)}
+	}
+	version(v, ds...)
+	if h.st.Eldest.IsZero() && ds[0].typ != "eldest" {
+		return false, nil
+	}
+	links, err := h.links(ds...)
+	if err != nil {
+		return false, err
+	}
+	if l := links[len(links)-1]; l.Revoke != nil {
+		x.Lease = h.leaseFor(l)
+	}
+	next, err := CheckBatch(h.st, links, x, h)
+	if err != nil {
+		return false, err
+	}
+	h.accept(next, links)
+	return true, nil
+}
+
+// invariants hold after every request, taken or not.
+func (h *history) invariants(t *rapid.T) {
+	s := h.st
+	seen := map[kbsig.KID]bool{}
+	for _, k := range s.AllKIDs() {
+		if seen[k] {
+			t.Fatalf("key %s twice", k)
+		}
+		seen[k] = true
+	}
+	for _, p := range s.PUKs {
+		if seen[p.Signing] || seen[p.Encryption] {
+			t.Fatal("per-user key that is another key")
+		}
+		seen[p.Signing], seen[p.Encryption] = true, true
+	}
+	devices := s.ActiveDevices()
+	if (len(devices) == 0) != s.Eldest.IsZero() {
+		t.Fatalf("%d devices with eldest key %s", len(devices), s.Eldest)
+	}
+	for _, d := range devices {
+		sib, _ := s.Key(d.Sibkey)
+		sub, ok := s.Key(d.Subkey)
+		if !ok || !s.KeyActive(sib) || !s.KeyActive(sub) || sub.Parent != d.Sibkey {
+			t.Fatalf("active device %s without its keys", d.ID)
+		}
+	}
+	if !slices.IsSortedFunc(s.Tracks, func(a, b Track) int { return bytes.Compare(a.UID[:], b.UID[:]) }) {
+		t.Fatal("tracks out of order")
+	}
+	again, err := DecodeState(s.Encode())
+	if err != nil || !bytes.Equal(again.Encode(), s.Encode()) {
+		t.Fatalf("state does not round trip: %v", err)
+	}
+}
+
+// Random histories: a request is taken whole or leaves the state as it was, the
+// account always has a device with both keys, no key ever serves twice, repeats
+// are known, and the records alone lead to the same state.
+func TestRandomHistories(t *testing.T) {
+	var out *json.Encoder
+	if *chainsOut != "" {
+		f, err := os.Create(*chainsOut + ".histories")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		out = json.NewEncoder(f)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		h := &history{world: newWorld(t, "alice"), label: map[kbsig.KID]string{}}
+		for i, n := 0, rapid.IntRange(1, 30).Draw(rt, "requests"); i < n; i++ {
+			before := h.st.Encode()
+			tail := h.st.Tail
+			taken, err := h.step(rt)
+			if err != nil && (KindOf(err) == KindNone || KindOf(err) == KindCorrupt || KindOf(err) == KindSignature) {
+				rt.Fatalf("refused for no reason a client could have given: %v", err)
+			}
+			if !taken && !bytes.Equal(before, h.st.Encode()) {
+				rt.Fatal("a refused request changed the state")
+			}
+			if taken && h.st.Tail == tail {
+				rt.Fatal("a request was taken and no link added")
+			}
+			h.invariants(rt)
+			if h.st.Tail > 0 && rapid.IntRange(0, 19).Draw(rt, "reset") == 0 {
+				h.resets = append(h.resets, h.st.Tail)
+				h.st = h.st.Reset()
+				h.invariants(rt)
+			}
+		}
+		again, err := Replay(h.st.UID, h.st.Username, h.records, h.resets, h.replayEnv())
+		if err != nil || !bytes.Equal(again.Encode(), h.st.Encode()) {
+			rt.Fatalf("replay leads elsewhere: %v", err)
+		}
+		if out != nil && h.st.Tail > 0 {
+			writeChain(t, out, "history", h.world, h.st, nil)
+		}
+	})
+}

@@ -111,6 +111,7 @@ type Store struct {
 	opts  Options
 	db    *pebble.DB
 	id    [16]byte
+	early early
 	queue chan *pending
 	sync  chan *group
 
@@ -191,44 +192,6 @@ func (s *Store) openRecords() error {
 		return nil
 	}
 	return s.openMark()
-}
-
-func (s *Store) openDB(obsolete pebble.Cleaner) error {
-	cache := pebble.NewCache(s.opts.CacheBytes)
-	defer cache.Unref()
-	po := &pebble.Options{
-		FS:                          s.opts.FS,
-		Cache:                       cache,
-		Cleaner:                     obsolete,
-		FormatMajorVersion:          formatVersion,
-		Logger:                      pebbleLogger{s},
-		MemTableSize:                64 << 20,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		ReadOnly:                    s.opts.ReadOnly,
-	}
-	po.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { s.opts.Logger.Error("store: background error", "err", err) },
-		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			s.opts.Logger.Error("store: corrupt file", "path", i.Path, "err", i.Details)
-		},
-		DiskSlow: func(i pebble.DiskSlowInfo) {
-			s.opts.Logger.Warn("store: slow disk", "path", i.Path, "took", i.Duration)
-		},
-		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
-			s.opts.Logger.Warn("store: writes stall", "reason", i.Reason)
-		},
-	}
-	db, err := pebble.Open(s.opts.Dir, po)
-	if err != nil {
-		if isLockError(err) {
-			return fmt.Errorf("open store %s: %w (%v)", s.opts.Dir, ErrLocked, err)
-		}
-		return fmt.Errorf("open store %s: %w", s.opts.Dir, err)
-	}
-	s.db = db
-	return nil
 }
 
 // openMeta reads, or on a new store writes, the schema version and the store's id.
@@ -394,19 +357,3 @@ func (s *Store) closeFiles() error {
 
 // Metrics exposes the database's own figures to the operator's side.
 func (s *Store) Metrics() *pebble.Metrics { return s.db.Metrics() }
-
-// pebbleLogger turns Pebble's messages into ours. Pebble calls Fatalf when it can
-// no longer keep its promises.
-type pebbleLogger struct{ s *Store }
-
-func (l pebbleLogger) Infof(format string, args ...any) {
-	l.s.opts.Logger.Debug("pebble: " + fmt.Sprintf(format, args...))
-}
-
-func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.s.opts.Logger.Error("pebble: " + fmt.Sprintf(format, args...))
-}
-
-func (l pebbleLogger) Fatalf(format string, args ...any) {
-	l.s.fail(fmt.Errorf("pebble: "+format, args...))
-}

@@ -21,6 +21,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"hash"
+	"slices"
 	"unsafe"
 
 	"github.com/klauspost/cpuid/v2"
@@ -80,13 +81,13 @@ var (
 			}
 		}},
 	}
-	batches512 = []batch[[Size512]byte]{
-		{name: "crypto/sha512", many: func(dst [][Size512]byte, msgs [][]byte) {
+	batches512 = append(slices.Clone(fast512), batch[[Size512]byte]{
+		name: "crypto/sha512", many: func(dst [][Size512]byte, msgs [][]byte) {
 			for i, m := range msgs {
 				dst[i] = sha512.Sum512(m)
 			}
-		}},
-	}
+		},
+	})
 )
 
 var (

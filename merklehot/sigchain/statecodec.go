@@ -94,7 +94,11 @@ func (k *Key) encode(w *writer) {
 
 func (k *Key) decode(r *reader) {
 	r.raw(k.KID[:], "key")
-	k.Role = Role(r.int("key role"))
+	role := r.int("key role")
+	if role > int64(RoleSubkey) {
+		r.fail("key role")
+	}
+	k.Role = Role(role)
 	k.Incarnation = int(r.int("key incarnation"))
 	r.raw(k.Device[:], "key device")
 	r.raw(k.Parent[:], "key parent")

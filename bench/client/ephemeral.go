@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"strconv"
 )
@@ -37,20 +38,15 @@ const (
 	userEKField     = "user_ephemeral_dh_public"
 )
 
-// signEK makes a statement quoting a root.
+// signEK makes a statement quoting a root, its fields in the stock client's order.
 // client: go/ephemeral/device_ek.go:signDeviceEKStatement
-func signEK(section, field string, key *SigningKey, kid KID, generation int, root *Root) (string, error) {
-	meta := map[string]any{
-		field: kid.String(), "hash_meta": root.HashMeta.String(), "generation": generation, "ctime": root.Ctime * 1000,
-	}
+func signEK(section, field string, key *SigningKey, kid KID, generation int, root *Root) string {
+	meta := fmt.Sprintf(`"%s":"%s","hash_meta":"%s","generation":%d,"ctime":%d`,
+		field, kid, root.HashMeta, generation, root.Ctime*1000)
 	if section == deviceEKSection {
-		meta["deviceCtime"] = 0
+		meta += `,"deviceCtime":0`
 	}
-	b, err := json.Marshal(map[string]any{section: meta})
-	if err != nil {
-		return "", err
-	}
-	return SignPacket(key, b).Armor(), nil
+	return SignPacket(key, []byte(`{"`+section+`":{`+meta+`}}`)).Armor()
 }
 
 func openEK(section, field, armored string) (*EKStatement, error) {
@@ -100,10 +96,7 @@ func (a *Account) PostDeviceEK(ctx context.Context, d *Device) (*EKStatement, er
 	if d.ek != nil {
 		ek.generation = d.ek.generation + 1
 	}
-	sig, err := signEK(deviceEKSection, deviceEKField, d.Sig, ek.key.KID(), ek.generation, root)
-	if err != nil {
-		return nil, err
-	}
+	sig := signEK(deviceEKSection, deviceEKField, d.Sig, ek.key.KID(), ek.generation, root)
 	args := url.Values{"sig": {sig}, "device_id": {d.ID.String()}}
 	if _, err := a.postForm(ctx, "user/device_ek", args, a.NIST(d)); err != nil {
 		return nil, err
@@ -179,10 +172,7 @@ func (a *Account) PostUserEK(ctx context.Context) (*UserEK, error) {
 	}
 	ek.Key = NewDHKey(ek.Seed.derive(reasonUserEK))
 	signer := a.PUKs[len(a.PUKs)-1].Sig
-	sig, err := signEK(userEKSection, userEKField, signer, ek.Key.KID(), ek.Generation, root)
-	if err != nil {
-		return nil, err
-	}
+	sig := signEK(userEKSection, userEKField, signer, ek.Key.KID(), ek.Generation, root)
 	boxes := []map[string]any{}
 	for id, s := range devices {
 		box, err := SealAnonymous(a.Server().Random, ek.Seed[:], s.KID)

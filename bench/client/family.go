@@ -388,6 +388,9 @@ func (p *player) revoke(subject string, f *Family, l *Link) error {
 	}
 	for _, id := range l.revokes.sigIDs {
 		s, ok := f.sigs[id[:64]]
+		if !ok && f.HasStubs {
+			continue // the id of a stub's signature is not known
+		}
 		if !ok || s.revoked || s.seqno == l.Seqno {
 			return violated(RuleRevoke, subject, "%s is not an active signature", id)
 		}

@@ -93,7 +93,7 @@ var otherLies = []lie{
 	}),
 
 	ekLie("a device key by a stranger", func(s *scene) error {
-		sig, _ := signEK(deviceEKSection, deviceEKField, NewSigningKey(randomSeed()), s.laptop.Enc.KID(), 1, s.v.LastRoot())
+		sig := signEK(deviceEKSection, deviceEKField, NewSigningKey(randomSeed()), s.laptop.Enc.KID(), 1, s.v.LastRoot())
 		s.on("user/device_eks", func(_ url.Values, r map[string]any) { r["sigs"] = []string{sig} })
 		_, err := s.alice.DeviceEKs(s.t.Context())
 		return err
@@ -110,7 +110,7 @@ var otherLies = []lie{
 	ekLie("a device key with another time", func(s *scene) error {
 		r := *s.v.LastRoot()
 		r.Ctime++
-		sig, _ := signEK(deviceEKSection, deviceEKField, s.laptop.Sig, s.laptop.Enc.KID(), 1, &r)
+		sig := signEK(deviceEKSection, deviceEKField, s.laptop.Sig, s.laptop.Enc.KID(), 1, &r)
 		s.on("user/device_eks", func(_ url.Values, reply map[string]any) { reply["sigs"] = []string{sig} })
 		_, err := s.alice.DeviceEKs(s.t.Context())
 		return err
@@ -123,7 +123,7 @@ var otherLies = []lie{
 		return err
 	}),
 	ekLie("a user key by a device", func(s *scene) error {
-		sig, _ := signEK(userEKSection, userEKField, s.laptop.Sig, s.laptop.Enc.KID(), 1, s.v.LastRoot())
+		sig := signEK(userEKSection, userEKField, s.laptop.Sig, s.laptop.Enc.KID(), 1, s.v.LastRoot())
 		s.on("user/user_ek", func(_ url.Values, r map[string]any) {
 			r["sigs"] = map[string]any{s.alice.UID.String(): sig}
 		})

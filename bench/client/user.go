@@ -195,7 +195,7 @@ func (v *Verifier) fetchBasics(ctx context.Context, look *Lookup) (*basics, erro
 // UserObject is the raw object of user/lookup by name, as the resolver asks.
 // client: go/libkb/resolve.go
 func (v *Verifier) UserObject(ctx context.Context, name string) ([]json.RawMessage, error) {
-	args := url.Values{"username": {name}, "fields": {"basics,public_keys,pictures"}, "load_deleted_v2": {"1"}}
+	args := url.Values{"username": {name}, "fields": {"basics,public_keys,pictures"}, "load_deleted_v2": {"1"}, "multi": {"1"}}
 	reply, err := v.srv.Get(ctx, "user/lookup", args, nil, CodeNotFound, CodeDeleted)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,14 @@ func RootHashOf(k []byte) (h kbsig.HashMeta, ok bool) {
 // first. The first key at or after Leaf(t, id, n) within LeafVersions(t, id) is the
 // value that was current at n.
 func Leaf(t Tree, id []byte, n kbsig.Seqno) []byte {
-	return cat(prefixLeaf, []byte{byte(t)}, id, be64(^uint64(n)))
+	return AppendLeaf(make([]byte, 0, 2+len(id)+8), t, id, n)
+}
+
+// AppendLeaf appends a Leaf key to dst.
+func AppendLeaf(dst []byte, t Tree, id []byte, n kbsig.Seqno) []byte {
+	dst = append(dst, prefixLeaf, byte(t))
+	dst = append(dst, id...)
+	return binary.BigEndian.AppendUint64(dst, ^uint64(n))
 }
 
 // LeafVersions is the prefix of all values that a leaf ever had, newest first.
@@ -75,19 +82,29 @@ func LeafOf(k []byte) (t Tree, id []byte, n kbsig.Seqno, ok bool) {
 // Node is the key of what changed at version n among the children of the interior
 // node whose prefix is the first depth hex digits of id; newer versions come first.
 func Node(t Tree, depth int, id []byte, n kbsig.Seqno) []byte {
-	return binary.BigEndian.AppendUint64(NodeVersions(t, depth, id), ^uint64(n))
+	return AppendNode(make([]byte, 0, len(id)+NodeOverhead), t, depth, id, n)
+}
+
+// NodeOverhead is how many bytes longer than an id a Node or Leaf key is at most.
+const NodeOverhead = 3 + 8
+
+// AppendNode appends a Node key to dst.
+func AppendNode(dst []byte, t Tree, depth int, id []byte, n kbsig.Seqno) []byte {
+	return binary.BigEndian.AppendUint64(appendNodeVersions(dst, t, depth, id), ^uint64(n))
 }
 
 // NodeVersions is the prefix of all records of an interior node, newest first.
 func NodeVersions(t Tree, depth int, id []byte) []byte {
-	whole := depth / 2
-	k := make([]byte, 3, 3+whole+1+8)
-	k[0], k[1], k[2] = prefixNode, byte(t), byte(depth)
-	k = append(k, id[:whole]...)
+	return appendNodeVersions(make([]byte, 0, len(id)+NodeOverhead), t, depth, id)
+}
+
+func appendNodeVersions(dst []byte, t Tree, depth int, id []byte) []byte {
+	dst = append(dst, prefixNode, byte(t), byte(depth))
+	dst = append(dst, id[:depth/2]...)
 	if depth%2 == 1 {
-		k = append(k, id[whole]&0xf0)
+		dst = append(dst, id[depth/2]&0xf0)
 	}
-	return k
+	return dst
 }
 
 // Nodes is the prefix of all interior node records of a tree, top first.

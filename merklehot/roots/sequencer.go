@@ -56,7 +56,7 @@ func (s *Sequencer) KID() kbsig.KID { return s.kid }
 
 // Seal implements store.Sealer: it makes the root of a group, unless nothing changed.
 func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
-	changes, beat, err := s.collect(notes)
+	changes, beat, err := collect(notes)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
 		beat = false
 	}
 	t := s.sealed.tree()
-	next, delta, err := t.Update(changes)
+	next, delta, err := t.Update(changes, checkGrowth)
 	if err != nil {
 		return nil, fmt.Errorf("root %d: %w", s.sealed.newest.Seqno+1, err)
 	}
@@ -89,24 +89,15 @@ func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
 	return s.sealed, nil
 }
 
-// collect turns notes into changes and holds each leaf to the one before it.
-func (s *Sequencer) collect(notes []any) (changes []tree.Change[tree.ID], beat bool, err error) {
-	pending := make(map[tree.ID][]byte)
+// collect turns notes into changes.
+func collect(notes []any) (changes []tree.Change[tree.ID], beat bool, err error) {
+	changes = make([]tree.Change[tree.ID], 0, len(notes))
 	for _, note := range notes {
 		switch n := note.(type) {
 		case Beat:
 			beat = true
 		case LeafChange:
-			before, ok := pending[n.ID]
-			if !ok && s.sealed != nil {
-				before = s.sealed.Leaf(n.ID)
-			}
-			now := n.Leaf.Encode()
-			if err := checkGrowth(before, now); err != nil {
-				return nil, false, fmt.Errorf("leaf %s: %w", n.ID, err)
-			}
-			pending[n.ID] = now
-			changes = append(changes, tree.Change[tree.ID]{ID: n.ID, Leaf: now})
+			changes = append(changes, tree.Change[tree.ID]{ID: n.ID, Leaf: n.Leaf.Encode()})
 		default:
 			return nil, false, fmt.Errorf("a note of type %T: the sequencer does not know what it changes", note)
 		}
@@ -115,26 +106,23 @@ func (s *Sequencer) collect(notes []any) (changes []tree.Change[tree.ID], beat b
 }
 
 // checkGrowth enforces, for each chain of a leaf, that its number never falls and
-// that one number has one end. The eldest key may change with the reset chain only.
-func checkGrowth(before, now []byte) error {
-	n, err := tree.ParseLeaf(now)
-	if err != nil {
-		return err
-	}
-	if before == nil {
-		return nil
-	}
+// that one number has one end.
+func checkGrowth(id tree.ID, before, after []byte) error {
 	b, err := tree.ParseLeaf(before)
 	if err != nil {
-		return err
+		return fmt.Errorf("leaf %s: %w", id, err)
 	}
-	for _, c := range [][2]tree.Triple{{b.Public, n.Public}, {b.Private, n.Private}} {
+	a, err := tree.ParseLeaf(after)
+	if err != nil {
+		return fmt.Errorf("leaf %s: %w", id, err)
+	}
+	for _, c := range [][2]tree.Triple{{b.Public, a.Public}, {b.Private, a.Private}} {
 		if c[1].Seqno < c[0].Seqno || c[1].Seqno == c[0].Seqno && c[1] != c[0] {
-			return fmt.Errorf("from link %d to %d: %w", c[0].Seqno, c[1].Seqno, ErrOddEven)
+			return fmt.Errorf("leaf %s, from link %d to %d: %w", id, c[0].Seqno, c[1].Seqno, ErrOddEven)
 		}
 	}
-	if n.Reset.Seqno < b.Reset.Seqno || n.Reset.Seqno == b.Reset.Seqno && n.Reset != b.Reset {
-		return fmt.Errorf("from reset %d to %d: %w", b.Reset.Seqno, n.Reset.Seqno, ErrOddEven)
+	if a.Reset.Seqno < b.Reset.Seqno || a.Reset.Seqno == b.Reset.Seqno && a.Reset != b.Reset {
+		return fmt.Errorf("leaf %s, from reset %d to %d: %w", id, b.Reset.Seqno, a.Reset.Seqno, ErrOddEven)
 	}
 	return nil
 }

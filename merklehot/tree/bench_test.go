@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/hash"
@@ -42,6 +44,7 @@ func BenchmarkUpdate(b *testing.B) {
 			version := kbsig.Seqno(0)
 			var w discard
 			var records, memory int
+			var used time.Duration
 			for b.Loop() {
 				b.StopTimer()
 				version++
@@ -49,16 +52,19 @@ func BenchmarkUpdate(b *testing.B) {
 					changes[i] = Change[ID]{ids[rng.IntN(len(ids))], randomLeaf(rng, version+1).Encode()}
 				}
 				b.StartTimer()
-				next, d, err := tr.Update(changes)
+				start := cpuTime()
+				next, d, err := tr.Update(changes, nil)
 				if err != nil {
 					b.Fatal(err)
 				}
 				d.Write(&w, version)
+				used += cpuTime() - start
 				records, memory = records+len(d.leaves)+len(d.nodes), memory+d.Bytes()
 				tr = next
 			}
 			leaves := float64(k * b.N)
 			b.ReportMetric(leaves/b.Elapsed().Seconds(), "leaves/s")
+			b.ReportMetric(float64(used.Microseconds())/leaves, "cpu-us/leaf")
 			b.ReportMetric(float64(w.bytes)/leaves, "diskB/leaf")
 			b.ReportMetric(float64(records)/leaves, "records/leaf")
 			b.ReportMetric(float64(memory)/leaves, "newB/leaf")
@@ -80,4 +86,14 @@ func BenchmarkPath(b *testing.B) {
 		buf = AppendPath(buf[:0], steps)
 	}
 	b.SetBytes(int64(len(buf)))
+}
+
+// cpuTime is what the process has used of all processors; unlike the clock it tells
+// the cost of work on a machine that others use too.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -81,25 +81,37 @@ type Writer interface {
 }
 
 // Write writes the records of the update under version, which must be higher than
-// that of any update before.
+// that of any update before. Keys and values share a few allocations.
 func (d *Delta[K, H]) Write(w Writer, version kbsig.Seqno) {
+	var id K
+	buf := make([]byte, 0, (len(d.leaves)+len(d.nodes))*(len(id)+keys.NodeOverhead))
+	raw := make([]byte, len(id))
+	cut := func() []byte {
+		k := buf[:len(buf):len(buf)]
+		buf = buf[len(buf):]
+		return k
+	}
 	for i := range d.leaves {
 		c := &d.leaves[i]
-		w.Set(keys.Leaf(d.kind.tree, idBytes(c.ID), version), c.Leaf)
+		buf = keys.AppendLeaf(buf, d.kind.tree, copyID(raw, &c.ID), version)
+		w.Set(cut(), c.Leaf)
 	}
 	for i := range d.nodes {
 		t := &d.nodes[i]
-		w.Set(keys.Node(d.kind.tree, t.depth, idBytes(t.id), version), encodeNode[K, H](t))
+		buf = keys.AppendNode(buf, d.kind.tree, t.depth, copyID(raw, &t.id), version)
+		w.Set(cut(), encodeNode[K, H](t))
 	}
 }
 
-func idBytes[K IDs](id K) []byte {
-	b := make([]byte, len(id))
-	for i := range b {
-		b[i] = id[i]
+// copyID writes id over dst, which has its length.
+func copyID[K IDs](dst []byte, id *K) []byte {
+	for i := range len(*id) {
+		dst[i] = (*id)[i]
 	}
-	return b
+	return dst
 }
+
+func idBytes[K IDs](id K) []byte { return copyID(make([]byte, len(id)), &id) }
 
 func encodeNode[K IDs, H Sums](t *touched[K]) []byte {
 	n := t.node

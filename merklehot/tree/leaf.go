@@ -12,6 +12,7 @@ import (
 type Leaf interface {
 	// Encode is the leaf's JSON. Equal leaves give equal bytes.
 	Encode() []byte
+	leaf()
 }
 
 // Triple is the end of a chain: the number of its last link, that link's id and the
@@ -49,6 +50,8 @@ func (l UserLeaf) Encode() []byte {
 	return Value{Public: Triple{l.Seqno, l.Link, l.Sig}, Eldest: l.Eldest, Reset: l.Reset}.Encode()
 }
 
+func (UserLeaf) leaf() {}
+
 // TeamLeaf is a team's leaf; the public chain is that of open teams. Its fourth
 // element is null, which clients do not read.
 // client: go/libkb/merkle_client.go:parseMerkleTeamLeaf
@@ -58,6 +61,8 @@ type TeamLeaf struct{ Public, Private Triple }
 func (l TeamLeaf) Encode() []byte {
 	return Value{Public: l.Public, Private: l.Private}.Encode()
 }
+
+func (TeamLeaf) leaf() {}
 
 // Value is any leaf as read back.
 type Value struct {

@@ -23,7 +23,7 @@ func (t *Tree[K, H]) Load(r store.Reader) (*Tree[K, H], error) {
 	if err != nil {
 		return nil, err
 	}
-	next, d, err := t.Update(all)
+	next, d, err := t.Update(all, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
@@ -16,15 +17,16 @@ func compareIDs[K IDs](a, b *K) int {
 	return 0
 }
 
-// sortChanges returns changes in id order, of each id only the last. The argument is
-// not modified; it is returned as it is if it is in order already.
-func sortChanges[K IDs](changes []Change[K]) []Change[K] {
+// sortChanges returns changes in id order, of each id only the last; check is asked
+// about the others. The argument is not modified; it is returned as it is if it is
+// in order already.
+func sortChanges[K IDs](changes []Change[K], check Check[K]) ([]Change[K], error) {
 	inOrder := true
 	for i := 1; i < len(changes) && inOrder; i++ {
 		inOrder = compareIDs(&changes[i-1].ID, &changes[i].ID) < 0
 	}
 	if inOrder {
-		return changes
+		return changes, nil
 	}
 	// Sorting 16-byte items whose first word decides nearly always is several
 	// times faster than sorting the changes themselves.
@@ -51,10 +53,16 @@ func sortChanges[K IDs](changes []Change[K]) []Change[K] {
 	})
 	sorted := make([]Change[K], 0, len(changes))
 	for i, it := range items {
-		if i+1 < len(items) && changes[items[i+1].at].ID == changes[it.at].ID {
+		c := &changes[it.at]
+		if i+1 < len(items) && changes[items[i+1].at].ID == c.ID {
+			if after := changes[items[i+1].at].Leaf; check != nil && !bytes.Equal(c.Leaf, after) {
+				if err := check(c.ID, c.Leaf, after); err != nil {
+					return nil, err
+				}
+			}
 			continue
 		}
-		sorted = append(sorted, changes[it.at])
+		sorted = append(sorted, *c)
 	}
-	return sorted
+	return sorted, nil
 }

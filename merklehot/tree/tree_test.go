@@ -61,7 +61,7 @@ func TestAgainstModel(t *testing.T) {
 				changes = append(changes, c)
 				next.values[c.ID.String()] = string(c.Leaf)
 			}
-			tr, d, err := now.tree.Update(changes)
+			tr, d, err := now.tree.Update(changes, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +135,7 @@ func randomTree(tb testing.TB, n int, rng *rand.Rand) (*Main, []ID) {
 		ids[i] = randomID(rng)
 		changes[i] = Change[ID]{ids[i], randomLeaf(rng, 1).Encode()}
 	}
-	tr, _, err := NewMain().Update(changes)
+	tr, _, err := NewMain().Update(changes, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -171,13 +171,13 @@ func TestLargeUpdateEqualsSmallOnes(t *testing.T) {
 		}
 		changes = append(changes, Change[ID]{id, randomLeaf(rng, 2).Encode()})
 	}
-	large, d, err := base.Update(changes)
+	large, d, err := base.Update(changes, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	small := base
 	for _, c := range changes {
-		if small, _, err = small.Update([]Change[ID]{c}); err != nil {
+		if small, _, err = small.Update([]Change[ID]{c}, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -199,11 +199,11 @@ func TestLargeUpdateEqualsSmallOnes(t *testing.T) {
 // Values that are already there change nothing: no new version, no records.
 func TestNoChange(t *testing.T) {
 	tr, ids := randomTree(t, 100, rand.New(rand.NewPCG(3, 4)))
-	same, d, err := tr.Update([]Change[ID]{{ids[7], tr.Leaf(ids[7])}, {ids[9], tr.Leaf(ids[9])}})
+	same, d, err := tr.Update([]Change[ID]{{ids[7], tr.Leaf(ids[7])}, {ids[9], tr.Leaf(ids[9])}}, nil)
 	if err != nil || same != tr || d != nil {
 		t.Fatalf("got %p and %v for %p, %v", same, d, tr, err)
 	}
-	if same, d, err = tr.Update(nil); err != nil || same != tr || d != nil {
+	if same, d, err = tr.Update(nil, nil); err != nil || same != tr || d != nil {
 		t.Fatal("an empty update changes something")
 	}
 }
@@ -226,7 +226,7 @@ func TestOldPathsReadLittle(t *testing.T) {
 		if v == 1 {
 			changes = seed
 		}
-		next, d, err := tr.Update(changes)
+		next, d, err := tr.Update(changes, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,13 +254,13 @@ func TestOldPathsReadLittle(t *testing.T) {
 func TestDamagedRecordsAreRefused(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	m := newRecords()
-	tr, d, err := NewMain().Update([]Change[ID]{{randomID(rng), []byte("[2,[],[],null]")}})
+	tr, d, err := NewMain().Update([]Change[ID]{{randomID(rng), []byte("[2,[],[],null]")}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.Write(m, 1)
 	for v := kbsig.Seqno(2); v < 60; v++ {
-		if tr, d, err = tr.Update([]Change[ID]{{randomID(rng), randomLeaf(rng, 1).Encode()}}); err != nil {
+		if tr, d, err = tr.Update([]Change[ID]{{randomID(rng), randomLeaf(rng, 1).Encode()}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		d.Write(m, v)
@@ -312,7 +312,7 @@ func TestNamesTree(t *testing.T) {
 	m := newRecords()
 	for i := range 300 {
 		id := NameHash{byte(i % 7), byte(i % 3), 31: byte(i)}
-		next, d, err := tr.Update([]Change[NameHash]{{id, fmt.Appendf(nil, `"%030d19"`, i)}})
+		next, d, err := tr.Update([]Change[NameHash]{{id, fmt.Appendf(nil, `"%030d19"`, i)}}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -343,7 +343,7 @@ func TestWorkedExample(t *testing.T) {
 	sig, _ := kbsig.ParseSigIDBase("7c748e28ef09bd993feac490dbb23c2cfe5ec4e53eef8e7cfa458fd467334b17")
 	kid, _ := kbsig.ParseKID("0120759cb0fb2af733bcf3bf2f4e10dbaf2621444781420b89821a3fdb7590b0468f0a")
 	leaf := UserLeaf{3, link, sig, kid, ResetTail{}}
-	tr, _, err := NewMain().Update([]Change[ID]{{id, leaf.Encode()}})
+	tr, _, err := NewMain().Update([]Change[ID]{{id, leaf.Encode()}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,7 +359,7 @@ func TestWorkedExample(t *testing.T) {
 // Leaves that are empty, too long or would break the wire form are refused.
 func TestBadLeaves(t *testing.T) {
 	for _, leaf := range []string{"", `"\n"`, string(make([]byte, LeafBytesMax+1))} {
-		if _, _, err := NewMain().Update([]Change[ID]{{ID{}, []byte(leaf)}}); !errors.Is(err, ErrBadLeaf) {
+		if _, _, err := NewMain().Update([]Change[ID]{{ID{}, []byte(leaf)}}, nil); !errors.Is(err, ErrBadLeaf) {
 			t.Errorf("leaf of %d bytes: %v", len(leaf), err)
 		}
 	}
@@ -368,7 +368,7 @@ func TestBadLeaves(t *testing.T) {
 	for i := range byte(leafIDsMax) {
 		changes = append(changes, Change[ID]{ID{15: i}, longest})
 	}
-	tr, _, err := NewMain().Update(changes)
+	tr, _, err := NewMain().Update(changes, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

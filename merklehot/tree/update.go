@@ -20,25 +20,36 @@ const (
 	flushNodes = 192
 )
 
-// Change sets the value of one leaf, exact JSON of at most LeafBytesMax bytes. Leaf
-// is copied.
+// Change sets the value of one leaf, exact JSON of at most LeafBytesMax bytes. It
+// must not be modified before the Delta has been written.
 type Change[K IDs] struct {
 	ID   K
 	Leaf []byte
 }
 
+// Check judges whether after may replace before, the value of id so far.
+type Check[K IDs] func(id K, before, after []byte) error
+
 // Update returns the tree in which changes hold, and what that changed. Of several
 // changes to one id the last one counts. If nothing changes it returns t and a nil
 // Delta.
-func (t *Tree[K, H]) Update(changes []Change[K]) (*Tree[K, H], *Delta[K, H], error) {
+//
+// check, if not nil, is asked about every value that replaces another one, also
+// within changes; its error ends the update. It is called from several goroutines.
+func (t *Tree[K, H]) Update(changes []Change[K], check Check[K]) (*Tree[K, H], *Delta[K, H], error) {
 	for _, c := range changes {
 		if err := checkLeaf(c.Leaf); err != nil {
 			return nil, nil, fmt.Errorf("leaf %x: %w", c.ID, err)
 		}
 	}
-	sorted := sortChanges(changes)
+	sorted, err := sortChanges(changes, check)
+	if err != nil {
+		return nil, nil, err
+	}
 	u := &update[K, H]{old: t.top, groups: split(sorted, 0)}
-	u.run(t.kind)
+	if err := u.run(t.kind, check); err != nil {
+		return nil, nil, err
+	}
 	main := &u.workers[0]
 	top, mask := main.assemble(t.top, 0, sorted, &u.kids)
 	if top == t.top {
@@ -67,7 +78,7 @@ type update[K IDs, H Sums] struct {
 }
 
 // run applies all groups below the top node, in parallel if that pays.
-func (u *update[K, H]) run(k kind[H]) {
+func (u *update[K, H]) run(k kind[H], check Check[K]) error {
 	total := 0
 	for _, g := range u.groups {
 		total += len(g)
@@ -81,7 +92,7 @@ func (u *update[K, H]) run(k kind[H]) {
 	var wg sync.WaitGroup
 	for i := range u.workers {
 		w := &u.workers[i]
-		w.kind = k
+		w.kind, w.check = k, check
 		if i == 0 {
 			continue
 		}
@@ -89,6 +100,12 @@ func (u *update[K, H]) run(k kind[H]) {
 	}
 	u.work(&u.workers[0], shares[0], shares[1])
 	wg.Wait()
+	for i := range u.workers {
+		if err := u.workers[i].err; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // work applies the groups of digits from lo to hi. Workers write different elements
@@ -146,6 +163,8 @@ type kids [16]kid
 // worker applies changes to subtrees and hashes what it makes, level by level.
 type worker[K IDs, H Sums] struct {
 	kind    kind[H]
+	check   Check[K]
+	err     error // of check
 	levels  []level
 	waiting int // nodes in levels
 	sums    []H
@@ -202,10 +221,13 @@ func (w *worker[K, H]) merge(leaf leafNode, changes []Change[K]) (merged []Chang
 		}
 		merged = append(merged, c)
 		if len(old) > 0 && old[0].ID == c.ID {
-			unchanged := bytes.Equal(old[0].Leaf, c.Leaf)
+			before := old[0].Leaf
 			old = old[1:]
-			if unchanged {
+			if bytes.Equal(before, c.Leaf) {
 				continue
+			}
+			if w.check != nil && w.err == nil {
+				w.err = w.check(c.ID, before, c.Leaf)
 			}
 		}
 		same = false

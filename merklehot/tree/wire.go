@@ -1,5 +1,7 @@
 package tree
 
+import "bytes"
+
 // AppendPath appends a path as merkle/path carries it, a JSON array of
 // {"prefix":...,"node":{"val":"<node JSON as a string>"}}.
 // client: go/libkb/merkle_client.go:pathStepFromJSON
@@ -22,16 +24,17 @@ func AppendPath(dst []byte, steps []Step) []byte {
 	return append(dst, ']')
 }
 
-// appendEscaped appends JSON inside a JSON string. Nodes consist of printable ASCII
-// without backslashes, so quotes are all that needs an escape.
+// appendEscaped appends a node's JSON inside a JSON string. Nodes are printable ASCII
+// without backslashes (checkLeaf), so quotes are all that needs an escape; between
+// them lie long runs of hex.
 func appendEscaped(dst, json []byte) []byte {
-	from := 0
-	for i, c := range json {
-		if c == '"' {
-			dst = append(dst, json[from:i]...)
-			dst = append(dst, '\\', '"')
-			from = i + 1
+	for {
+		n := bytes.IndexByte(json, '"')
+		if n < 0 {
+			return append(dst, json...)
 		}
+		dst = append(dst, json[:n]...)
+		dst = append(dst, '\\', '"')
+		json = json[n+1:]
 	}
-	return append(dst, json[from:]...)
 }

@@ -1,0 +1,245 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"sort"
+	"time"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/sigchain"
+)
+
+// chain plays a user's chain again from its records, link by link, each judged as it
+// was when it was taken, and checks that its keys and signatures are in the indexes.
+func (a *auditor) chain(u *user) error {
+	st := sigchain.NewState(u.uid, u.acct.Name)
+	broken := false
+	err := a.r.Scan(keys.Links(u.uid), keys.End(keys.Links(u.uid)), func(k, v []byte) error {
+		if err := a.pause(); err != nil {
+			return err
+		}
+		_, n, ok := keys.LinkOf(k)
+		if !ok || n < 1 {
+			return nil // said by the pass over the keys
+		}
+		if n != st.Tail+1 {
+			a.problem("%s link %d: missing, the next one is link %d", u.subject(), st.Tail+1, n)
+			broken = true
+			return store.ErrStop
+		}
+		next, l, err := a.link(u, st, n, v)
+		if err != nil {
+			a.problem("%s link %d: %v", u.subject(), n, err)
+			broken = true
+			return store.ErrStop
+		}
+		st = next
+		u.ends = append(u.ends, end{l.ID, l.SigID, st.Eldest})
+		a.links++
+		return a.linkIndexes(u, l)
+	})
+	if !broken {
+		u.state = st
+	}
+	return err
+}
+
+// link reads, verifies and applies one link.
+func (a *auditor) link(u *user, st *sigchain.State, n kbsig.Seqno, v []byte) (*sigchain.State, *sigchain.Link, error) {
+	rec, err := sigchain.DecodeRecord(v)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := rec.Link()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !bytes.Equal(l.Record().Encode(), v) {
+		return nil, nil, errors.New("the record holds more than the link")
+	}
+	e, err := a.envOf(u, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	next, err := st.Apply(l, e)
+	return next, l, err
+}
+
+// env is what a link was judged with: the roots before the one that covers it.
+type env struct {
+	a      *auditor
+	uid    kbsig.UID
+	latest kbsig.Seqno
+	now    time.Time
+}
+
+// envOf finds the root that covers link n; the link was judged with the roots before
+// and not later than that root's time.
+func (a *auditor) envOf(u *user, n kbsig.Seqno) (env, error) {
+	e := env{a, u.uid, a.newest, time.Unix(a.newestCtime, 0)}
+	at := sort.Search(len(u.leaf), func(i int) bool { return u.leaf[i].value.Public.Seqno >= n })
+	if at == len(u.leaf) {
+		return e, nil // the check of the newest leaf will say so
+	}
+	root, err := a.rootAt(u.leaf[at].root)
+	if err != nil || root == nil {
+		return e, err
+	}
+	e.latest, e.now = root.Seqno-1, time.Unix(root.Ctime, 0)
+	return e, nil
+}
+
+// Now implements sigchain.Env.
+func (e env) Now() time.Time { return e.now }
+
+// LatestRoot implements sigchain.Env.
+func (e env) LatestRoot() kbsig.Seqno { return e.latest }
+
+// Root implements sigchain.Env.
+func (e env) Root(n kbsig.Seqno) (sigchain.RootRef, bool, error) {
+	r, err := e.a.rootAt(n)
+	if err != nil || r == nil {
+		return sigchain.RootRef{}, false, err
+	}
+	return sigchain.RootRef{Seqno: r.Seqno, HashMeta: r.HashMeta, NodeHash: r.Hash, Ctime: r.Ctime}, true, nil
+}
+
+// KIDTaken implements sigchain.Env: another chain has the key. The chain itself knows
+// its own.
+func (e env) KIDTaken(k kbsig.KID) (bool, error) {
+	owner, err := identity.OwnerOf(e.a.r, k)
+	if err != nil || owner == nil || *owner == e.uid {
+		return false, nil // the check of the index looks at it again
+	}
+	return e.a.chainHas(*owner, k), nil
+}
+
+// UserExists implements sigchain.Env.
+func (e env) UserExists(u kbsig.UID) (bool, error) { return store.Has(e.a.r, keys.Account(u)) }
+
+// chainHas says that a key occurs in a chain, as far as its stored state tells.
+func (a *auditor) chainHas(u kbsig.UID, k kbsig.KID) bool {
+	st, err := identity.Chain(a.r, u)
+	if err != nil {
+		return false
+	}
+	if _, ok := st.Key(k); ok {
+		return true
+	}
+	for _, p := range st.PUKs {
+		if p.Signing == k || p.Encryption == k {
+			return true
+		}
+	}
+	return false
+}
+
+// linkIndexes checks that a link is found by its signature, and its keys by their ids.
+func (a *auditor) linkIndexes(u *user, l *sigchain.Link) error {
+	k := keys.SigID(l.SigID)
+	place, err := store.Load[identity.SigPlace](a.r, k)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		a.problem("%s link %d: not in the signature index", u.subject(), l.Seqno)
+	case err != nil:
+		a.problem("%s link %d: signature index: %v", u.subject(), l.Seqno, err)
+		a.keys.right[k[0]]++
+	case place != identity.SigPlace{UID: u.uid, Seqno: l.Seqno}:
+		a.problem("%s link %d: the signature index says link %d of %s", u.subject(), l.Seqno, place.Seqno, place.UID)
+		a.keys.right[k[0]]++
+	default:
+		a.keys.right[k[0]]++
+	}
+	var added []kbsig.KID
+	if !l.Key.IsZero() {
+		added = append(added, l.Key)
+	}
+	if l.PUK != nil {
+		added = append(added, l.PUK.Signing, l.PUK.Encryption)
+	}
+	for _, kid := range added {
+		a.keyCount++
+		k := keys.KIDOwner(kid)
+		v, err := a.r.Get(k)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			a.problem("%s link %d: its key %s is not in the key index", u.subject(), l.Seqno, kid)
+			continue
+		case err != nil:
+			return err
+		case !bytes.Equal(v, store.Encode(u.uid)):
+			a.problem("%s link %d: the key index gives its key %s to another", u.subject(), l.Seqno, kid)
+		}
+		a.keys.right[k[0]]++
+	}
+	return nil
+}
+
+// strayKIDs names entries of the key index whose chain has no such key.
+func (a *auditor) strayKIDs(lo []byte) error {
+	return a.r.Scan(lo, keys.End(lo), func(k, v []byte) error {
+		kid, err := kbsig.KIDFromBytes(k[1:])
+		if err != nil {
+			return nil // said by the pass over the keys
+		}
+		owner, err := store.Decode[kbsig.UID](v)
+		if err != nil {
+			a.problem("key index entry %s: %v", kid, err)
+		} else if !a.chainHas(owner, kid) {
+			a.problem("key index entry %s: the chain of %s has no such key", kid, owner)
+		}
+		return a.pause()
+	})
+}
+
+// straySigs names entries of the signature index whose link has another signature.
+func (a *auditor) straySigs(lo []byte) error {
+	return a.r.Scan(lo, keys.End(lo), func(k, v []byte) error {
+		if len(k) != 33 {
+			return nil // said by the pass over the keys
+		}
+		id := kbsig.SigIDBase(k[1:])
+		place, err := store.Decode[identity.SigPlace](v)
+		if err != nil {
+			a.problem("signature index entry %s: %v", id, err)
+			return a.pause()
+		}
+		rec, err := identity.Record(a.r, place.UID, place.Seqno)
+		if err == nil {
+			var sig *kbsig.Signature
+			if sig, err = kbsig.DecodeSignature(rec.Packet); err == nil && sig.ID() == id {
+				return a.pause()
+			}
+		}
+		a.problem("signature index entry %s: link %d of %s is not signed so", id, place.Seqno, place.UID)
+		return a.pause()
+	})
+}
+
+// state checks that the stored state is what the links lead to, byte for byte.
+func (a *auditor) state(u *user) error {
+	v, err := a.r.Get(keys.Chain(u.uid))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		a.problem("%s: no state is stored", u.subject())
+		return nil
+	case err != nil:
+		return err
+	}
+	stored, err := sigchain.DecodeState(v)
+	switch {
+	case err != nil:
+		a.problem("%s: stored state: %v", u.subject(), err)
+	case u.state == nil:
+		// It cannot be judged; what is wrong with the chain has been said.
+	case stored.Tail != u.state.Tail:
+		a.problem("%s: the stored state ends at link %d, the chain at link %d", u.subject(), stored.Tail, u.state.Tail)
+	case !bytes.Equal(v, u.state.Encode()):
+		a.problem("%s: the stored state is not what its links lead to", u.subject())
+	}
+	return nil
+}

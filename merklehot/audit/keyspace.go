@@ -1,0 +1,240 @@
+package audit
+
+import (
+	"encoding/hex"
+	"fmt"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/keyboxes"
+)
+
+// family is a kind of record: what its keys are made of, and, where no later pass
+// looks at the value, what the value must be.
+type family struct {
+	name string
+	// key is any key of the family; its first byte is the family's.
+	key []byte
+	// parts are the pieces behind that byte, a letter each; see partSizes. Empty
+	// where fits decides.
+	parts string
+	fits  func(k []byte) bool
+	value func(k, v []byte) error
+}
+
+// partSizes are the lengths of pieces of keys, in bytes.
+var partSizes = map[byte]int{
+	'u': 16, // user id; always the first piece
+	'd': 16, // device id
+	'k': 35, // key id
+	'n': 8,  // number from 1 on
+	'h': 32, // SHA-256
+	't': 19, // short hash of a token
+	'i': 16, // random id
+}
+
+var zero struct {
+	uid    kbsig.UID
+	device kbsig.DeviceID
+	kid    kbsig.KID
+}
+
+// families is the keyspace as the audit knows it. A test holds it against the map in
+// engine/keys.
+var families = []family{
+	{name: "store fact", key: keys.Meta("x"), fits: func(k []byte) bool { return printable(k[1:]) }},
+	{name: "account", key: keys.Account(zero.uid), parts: "u"},
+	{name: "name", key: keys.Name("x"), fits: isName},
+	{name: "mail address", key: keys.Mail("x"), fits: isMail},
+	{name: "device record", key: keys.Device(zero.uid, zero.device), parts: "ud", value: deviceRecord},
+	{name: "active device", key: keys.ActiveDevice(zero.uid, zero.device), parts: "ud"},
+	{name: "session", key: keys.Session([32]byte{}), parts: "h", value: decodes[accounts.Session]},
+	{name: "token", key: keys.NIST([19]byte{}), parts: "t", value: decodes[accounts.Accepted]},
+	{name: "link", key: keys.Link(zero.uid, 1), parts: "un"},
+	{name: "chain state", key: keys.Chain(zero.uid), parts: "u"},
+	{name: "key index entry", key: keys.KIDOwner(zero.kid), parts: "k"},
+	{name: "signature index entry", key: keys.SigID(kbsig.SigIDBase{}), parts: "h"},
+	{name: "follow", key: keys.Follow(zero.uid, zero.uid), parts: "uu"},
+	{name: "follower", key: keys.Follower(zero.uid, zero.uid), parts: "uu"},
+	{name: "lease", key: keys.Lease(zero.uid, [16]byte{}), parts: "ui", value: decodes[identity.Lease]},
+	{name: "secret key", key: keys.PrivateKey(zero.uid, zero.kid), parts: "uk", value: secretKey},
+	{name: "favourite", key: keys.Favorite(zero.uid, 1, "x"), fits: isFavorite},
+	{name: "per-user-key box", key: keys.PUKBox(zero.uid, 1, zero.kid), parts: "unk"},
+	{name: "per-user-key prev", key: keys.PUKPrev(zero.uid, 1), parts: "un"},
+	{name: "device ephemeral key", key: keys.DeviceEK(zero.uid, zero.device), parts: "ud"},
+	{name: "user ephemeral key", key: keys.UserEK(zero.uid, 1), parts: "un"},
+	{name: "user ephemeral key box", key: keys.UserEKBox(zero.uid, 1, zero.device), parts: "und"},
+	{name: "message", key: keys.Gregor(zero.uid, []byte{1}), fits: isMessage},
+	{name: "root", key: keys.Root(1), parts: "n"},
+	{name: "root index entry", key: keys.RootHash(kbsig.HashMeta{}), parts: "h"},
+	{name: "leaf value", key: keys.Leaf(keys.TreeMain, zero.uid[:], 1), fits: isLeaf},
+	{name: "tree record", key: keys.Node(keys.TreeMain, 0, zero.uid[:], 1), fits: isNode},
+}
+
+// ofUsers are the families that begin with a user besides those whose parts say so.
+var ofUsers = map[byte]bool{keys.Favorite(zero.uid, 1, "x")[0]: true, keys.Gregor(zero.uid, []byte{1})[0]: true}
+
+// keyspace is the pass over all keys: each must be of a known family and well formed,
+// and, where it names a user, there must be such an account.
+func (a *auditor) keyspace() error {
+	byPrefix := make(map[byte]*family, len(families))
+	for i := range families {
+		byPrefix[families[i].key[0]] = &families[i]
+	}
+	var last [17]byte // family and user that were looked up last
+	return a.r.Scan(nil, nil, func(k, v []byte) error {
+		if err := a.pause(); err != nil {
+			return err
+		}
+		if len(k) == 0 || byPrefix[k[0]] == nil {
+			a.problem("key %s: of no known family", keyText(k))
+			return nil
+		}
+		f := byPrefix[k[0]]
+		a.keys.stored[k[0]]++
+		if !f.wellFormed(k) {
+			a.problem("key %s: malformed key of a %s", keyText(k), f.name)
+			return nil
+		}
+		if u, ok := f.user(k); ok && [17]byte(k[:17]) != last {
+			last = [17]byte(k[:17])
+			known, err := store.Has(a.r, keys.Account(u))
+			if err != nil {
+				return err
+			}
+			if !known {
+				a.problem("%s of %s: there is no such account", f.name, u)
+			}
+		}
+		if f.value == nil {
+			return nil
+		}
+		if err := f.value(k, v); err != nil {
+			a.problem("%s under %s: %v", f.name, keyText(k), err)
+		}
+		return nil
+	})
+}
+
+// keyText shows a key in hex, its family byte as it is.
+func keyText(k []byte) string {
+	const shown = 64
+	if len(k) == 0 {
+		return "of no bytes"
+	}
+	more := ""
+	if len(k) > shown {
+		k, more = k[:shown], "..."
+	}
+	return fmt.Sprintf("%q/%s%s", k[0], hex.EncodeToString(k[1:]), more)
+}
+
+// user is the user whose record it is, if it is a user's.
+func (f *family) user(k []byte) (u kbsig.UID, ok bool) {
+	if (f.parts == "" || f.parts[0] != 'u') && !ofUsers[k[0]] {
+		return u, false
+	}
+	return kbsig.UID(k[1:17]), true
+}
+
+func (f *family) wellFormed(k []byte) bool {
+	if f.parts == "" {
+		return f.fits(k)
+	}
+	rest := k[1:]
+	for _, p := range []byte(f.parts) {
+		n := partSizes[p]
+		if len(rest) < n || !partOK(p, rest[:n]) {
+			return false
+		}
+		rest = rest[n:]
+	}
+	return len(rest) == 0
+}
+
+// partOK checks one piece of a key, of the right length.
+func partOK(part byte, b []byte) bool {
+	var err error
+	switch part {
+	case 'u':
+		_, err = kbsig.ParseUID(hex.EncodeToString(b))
+	case 'd':
+		_, err = kbsig.ParseDeviceID(hex.EncodeToString(b))
+	case 'k':
+		_, err = kbsig.KIDFromBytes(b)
+	case 'n':
+		return b[0] < 0x80 && number(b) > 0
+	}
+	return err == nil
+}
+
+// number reads a number of 8 bytes out of a key.
+func number(b []byte) (n int64) {
+	for _, c := range b[:8] {
+		n = n<<8 | int64(c)
+	}
+	return n
+}
+
+func printable(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func isName(k []byte) bool {
+	n, err := kbsig.ParseUsername(string(k[1:]))
+	return err == nil && string(n) == string(k[1:])
+}
+
+func isMail(k []byte) bool { return len(k) > 1 && accounts.NormalMail(string(k[1:])) == string(k[1:]) }
+
+func isFavorite(k []byte) bool {
+	_, _, ok := keys.FavoriteOf(k)
+	return ok && partOK('u', k[1:17])
+}
+
+func isMessage(k []byte) bool {
+	_, _, ok := keys.GregorOf(k)
+	return ok && partOK('u', k[1:17])
+}
+
+// treeIDBytes are the lengths of the ids of each tree.
+var treeIDBytes = map[keys.Tree]int{keys.TreeMain: 16, keys.TreeNames: 32}
+
+func isLeaf(k []byte) bool {
+	t, id, n, ok := keys.LeafOf(k)
+	return ok && len(id) > 0 && len(id) == treeIDBytes[t] && n > 0
+}
+
+func isNode(k []byte) bool {
+	t, depth, _, n, ok := keys.NodeOf(k)
+	return ok && treeIDBytes[t] > 0 && depth < 2*treeIDBytes[t] && n > 0
+}
+
+func decodes[T any](_, v []byte) error {
+	_, err := store.Decode[T](v)
+	return err
+}
+
+func deviceRecord(k, v []byte) error {
+	d, err := store.Decode[accounts.Device](v)
+	if err == nil && string(d.ID[:]) != string(k[17:]) {
+		err = fmt.Errorf("the record is about device %s", d.ID)
+	}
+	return err
+}
+
+func secretKey(k, v []byte) error {
+	p, err := store.Decode[keyboxes.PrivateKey](v)
+	if err == nil && string(p.KID[:]) != string(k[17:]) {
+		err = fmt.Errorf("the record is about key %s", p.KID)
+	}
+	return err
+}

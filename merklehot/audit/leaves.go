@@ -1,0 +1,193 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"sort"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/merklehot/tree"
+)
+
+// leafValue is what a leaf was from one root on.
+type leafValue struct {
+	root  kbsig.Seqno
+	raw   []byte
+	value tree.Value
+}
+
+// leafHistory reads all values that a user's leaf ever had. Those that cannot be
+// looked at are reported and left out.
+func (a *auditor) leafHistory(u *user) error {
+	lo := keys.LeafVersions(keys.TreeMain, u.uid[:])
+	err := a.r.Scan(lo, keys.End(lo), func(k, v []byte) error {
+		if err := a.pause(); err != nil {
+			return err
+		}
+		_, id, n, ok := keys.LeafOf(k)
+		if !ok || len(id) != len(u.uid) || n < 1 {
+			return nil // said by the pass over the keys
+		}
+		a.leafValues++
+		if !a.hasRoot(n) || n == a.first {
+			a.problem("leaf of %s at root %d: there is no such root to change it", u.uid, n)
+			return nil
+		}
+		a.leafChanged.add(n - a.first)
+		value, err := tree.ParseLeaf(v)
+		if err != nil {
+			a.problem("leaf of %s at root %d: %v", u.uid, n, err)
+			return nil
+		}
+		u.leaf = append(u.leaf, leafValue{n, bytes.Clone(v), value})
+		return nil
+	})
+	slices.Reverse(u.leaf)
+	return err
+}
+
+// leaves checks that each value of a user's leaf is an end that the chain once had,
+// that none of them goes back, and that the newest is the end it has now.
+func (a *auditor) leaves(u *user) error {
+	for i := range u.leaf {
+		l := &u.leaf[i]
+		bad := func(what string) { a.problem("leaf of %s at root %d: %s", u.uid, l.root, what) }
+		n := l.value.Public.Seqno
+		if i > 0 {
+			before := u.leaf[i-1].value.Public
+			switch {
+			case bytes.Equal(l.raw, u.leaf[i-1].raw):
+				bad("the same value again")
+			case n < before.Seqno:
+				bad(fmt.Sprintf("the chain goes back from link %d to %d", before.Seqno, n))
+			case n == before.Seqno && l.value.Public != before:
+				bad(fmt.Sprintf("link %d has two ends", n))
+			}
+		}
+		switch {
+		case n > kbsig.Seqno(len(u.ends)):
+			if u.state != nil {
+				bad(fmt.Sprintf("names link %d, the chain has %d", n, len(u.ends)))
+			}
+		case !bytes.Equal(l.raw, u.leafAt(n)):
+			bad(fmt.Sprintf("not what the chain gives at link %d", n))
+		}
+	}
+	if u.state == nil {
+		return nil
+	}
+	if len(u.leaf) == 0 {
+		a.problem("leaf of %s: none is stored", u.uid)
+	} else if newest := u.leaf[len(u.leaf)-1].value.Public.Seqno; newest < u.state.Tail {
+		a.problem("leaf of %s: names link %d, the chain has %d", u.uid, newest, u.state.Tail)
+	}
+	return nil
+}
+
+// leafAt is the leaf's JSON after link n, from the chain alone.
+// client: go/libkb/merkle_client.go:parseV2
+func (u *user) leafAt(n kbsig.Seqno) []byte {
+	if n == 0 {
+		return []byte("[2,[],[],null]")
+	}
+	e := u.ends[n-1]
+	eldest := "null"
+	if !e.eldest.IsZero() {
+		eldest = `"` + hex.EncodeToString(e.eldest[:]) + `"`
+	}
+	return fmt.Appendf(nil, `[2,[%d,"%s","%s"],[],%s]`, n, e.link, e.sig, eldest)
+}
+
+// addToTree puts a user's leaf into the tree that is built from the chains. A chain
+// that does not play gives none; its stored leaf stands in, so that the rest of the
+// tree can still be judged.
+func (a *auditor) addToTree(u *user) error {
+	if u.state != nil {
+		return a.tree.add(u.uid, u.leafAt(u.state.Tail))
+	}
+	if n := len(u.leaf); n > 0 {
+		return a.tree.add(u.uid, u.leaf[n-1].raw)
+	}
+	return nil
+}
+
+// wholeTree finishes the tree over all chains and compares it with what was signed.
+func (a *auditor) wholeTree() error {
+	sum, err := a.tree.finish()
+	if err != nil {
+		return err
+	}
+	if a.newest == 0 {
+		return nil
+	}
+	if sum != a.newestNode {
+		a.problem("tree: all chains give %.16s..., root %d says %.16s...", sum, a.newest, a.newestNode)
+	}
+	for i := range kbsig.Seqno(len(a.hashes)) {
+		if err := a.pause(); err != nil {
+			return err
+		}
+		switch changed, stored := a.treeChanged.has(i), a.leafChanged.has(i); {
+		case a.unsure.has(i) || changed == stored:
+		case stored:
+			a.problem("root %d: has the tree of the root before, but leaf values of its own", a.first+i)
+		default:
+			a.problem("root %d: has another tree than the root before, but no leaf changed", a.first+i)
+		}
+	}
+	return a.strayNodes()
+}
+
+// historicalPaths verifies paths of a user's leaf in older roots: where it changed, and
+// in one root that chance picks.
+func (a *auditor) historicalPaths(u *user) error {
+	if a.newest == 0 {
+		return nil
+	}
+	total := a.keys.stored[keys.Leaves(keys.TreeMain)[0]] + a.keys.stored[keys.Accounts()[0]]
+	for i := range u.leaf {
+		if err := a.pause(); err != nil {
+			return err
+		}
+		if a.chance(total) {
+			if err := a.path(u, u.leaf[i].root); err != nil {
+				return err
+			}
+		}
+	}
+	if !a.chance(total) {
+		return nil
+	}
+	return a.path(u, a.first+kbsig.Seqno(a.random()%uint64(a.newest-a.first+1)))
+}
+
+// path takes the path that a client would be served at root n and verifies it against
+// the signed root. The path is read from records alone, without help from newer trees.
+func (a *auditor) path(u *user, n kbsig.Seqno) error {
+	root, err := a.rootAt(n)
+	if err != nil || root == nil {
+		return err // a damaged root has been reported
+	}
+	a.paths++
+	steps, _, err := tree.NewMain().PathAt(a.r, n, root.Hash, tree.ID(u.uid))
+	if err != nil {
+		a.problem("path of %s at root %d: %v", u.uid, n, err)
+		return nil
+	}
+	got, err := verifyPath(root.Hash, u.uid.String(), steps)
+	if err != nil {
+		a.problem("path of %s at root %d: %v", u.uid, n, err)
+		return nil
+	}
+	var want []byte
+	if at := sort.Search(len(u.leaf), func(i int) bool { return u.leaf[i].root > n }); at > 0 {
+		want = u.leaf[at-1].raw
+	}
+	if !bytes.Equal(got, want) {
+		a.problem("path of %s at root %d: proves another value than is stored", u.uid, n)
+	}
+	return nil
+}

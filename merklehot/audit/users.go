@@ -1,0 +1,161 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/sigchain"
+)
+
+// user is what the audit holds of the user it is at.
+type user struct {
+	uid  kbsig.UID
+	acct accounts.Account
+	leaf []leafValue // all that were stored, oldest first
+	ends []end       // of the chain after each of its links
+	// state is what the links lead to; nil if the chain does not play.
+	state *sigchain.State
+}
+
+// end is the end of a chain after one link.
+type end struct {
+	link   kbsig.LinkID
+	sig    kbsig.SigIDBase
+	eldest kbsig.KID
+}
+
+// users is the pass over all users, in the order of their ids.
+func (a *auditor) users() error {
+	return a.r.Scan(keys.Accounts(), keys.End(keys.Accounts()), func(k, v []byte) error {
+		if err := a.pause(); err != nil {
+			return err
+		}
+		u, ok := keys.AccountUID(k)
+		if !ok {
+			return nil // said by the pass over the keys
+		}
+		a.accounts++
+		return a.user(&user{uid: u}, v)
+	})
+}
+
+func (a *auditor) user(u *user, record []byte) error {
+	steps := []func(*user) error{
+		a.names, a.leafHistory, a.chain, a.state, a.leaves, a.activeDevices, a.follows, a.followers,
+		a.boxes, a.prevs, a.deviceKeys, a.userKeys, a.userKeyBoxes, a.leases, a.historicalPaths,
+	}
+	var err error
+	if u.acct, err = store.Decode[accounts.Account](record); err != nil {
+		a.problem("account %s: %v", u.uid, err)
+		steps = []func(*user) error{a.leafHistory} // without a name no link can be judged
+	}
+	for _, step := range steps {
+		if err := step(u); err != nil {
+			return err
+		}
+	}
+	return a.addToTree(u)
+}
+
+// names checks an account and the indexes by which it is found.
+func (a *auditor) names(u *user) error {
+	acct := &u.acct
+	name, err := kbsig.ParseUsername(string(acct.Name))
+	switch {
+	case acct.UID != u.uid:
+		a.problem("account %s: its record is about %s", u.uid, acct.UID)
+	case err != nil || name != acct.Name:
+		a.problem("account %s: its name is not one", u.uid)
+	case kbsig.UIDOf(name) != u.uid:
+		a.problem("account %s: not the id of its name %s", u.uid, name)
+	case strings.ToLower(acct.Cased) != string(name):
+		a.problem("account %s: written as another name than %s", u.uid, name)
+	case acct.IDVersion < 1 || acct.PrivateVersion < 1 || acct.TrackVersion < 1 || acct.Generation < 1:
+		a.problem("account %s: a version is missing", u.uid)
+	}
+	if err := a.pointsTo(u, "name "+string(acct.Name), keys.Name(acct.Name)); err != nil {
+		return err
+	}
+	if acct.Email == "" {
+		return nil
+	}
+	return a.pointsTo(u, "mail address of "+u.uid.String(), keys.Mail(accounts.NormalMail(acct.Email)))
+}
+
+// pointsTo checks an index entry whose value is a user.
+func (a *auditor) pointsTo(u *user, subject string, k []byte) error {
+	v, err := a.r.Get(k)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		a.problem("%s: not in its index, though account %s has it", subject, u.uid)
+	case err != nil:
+		return err
+	case !bytes.Equal(v, store.Encode(u.uid)):
+		a.problem("%s: its index names another than account %s", subject, u.uid)
+		a.keys.right[k[0]]++
+	default:
+		a.keys.right[k[0]]++
+	}
+	return nil
+}
+
+// strayNames names index entries that belong to no account.
+func (a *auditor) strayNames(lo []byte, what string, of func(*accounts.Account) []byte) error {
+	return a.r.Scan(lo, keys.End(lo), func(k, v []byte) error {
+		owner, err := store.Decode[kbsig.UID](v)
+		if err != nil {
+			a.problem("%s under %s: %v", what, keyText(k), err)
+			return a.pause()
+		}
+		acct, err := accounts.Get(a.r, owner)
+		switch {
+		case errors.Is(err, accounts.ErrNoUser):
+			a.problem("%s %s: belongs to %s, who has no account", what, k[1:], owner)
+		case err != nil:
+			a.problem("%s %s: %v", what, k[1:], err)
+		case !bytes.Equal(of(acct), k):
+			a.problem("%s %s: account %s has another", what, k[1:], owner)
+		}
+		return a.pause()
+	})
+}
+
+// indexes is the pass over indexes that are not kept by user: entries that nothing
+// calls for. It looks only where there are more entries than are called for.
+func (a *auditor) indexes() error {
+	name, mail := keys.Name("x")[:1], keys.Mail("x")[:1]
+	kid, sig := keys.KIDOwner(zero.kid)[:1], keys.SigID(kbsig.SigIDBase{})[:1]
+	for _, x := range []struct {
+		prefix []byte
+		look   func() error
+	}{
+		{keys.RootHash(kbsig.HashMeta{})[:1], a.strayRootHashes},
+		{name, func() error {
+			return a.strayNames(name, "name", func(acct *accounts.Account) []byte { return keys.Name(acct.Name) })
+		}},
+		{mail, func() error {
+			return a.strayNames(mail, "mail address", func(acct *accounts.Account) []byte {
+				return keys.Mail(accounts.NormalMail(acct.Email))
+			})
+		}},
+		{kid, func() error { return a.strayKIDs(kid) }},
+		{sig, func() error { return a.straySigs(sig) }},
+	} {
+		if !a.keys.extra(x.prefix) {
+			continue
+		}
+		if err := x.look(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// subject names a user's chain.
+func (u *user) subject() string { return fmt.Sprintf("chain of %s", u.uid) }

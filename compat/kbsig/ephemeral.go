@@ -56,18 +56,17 @@ func openEK(armored, section, key string, device bool) (*EphemeralKey, error) {
 	}
 	out := &EphemeralKey{Signer: sig.KID, Statement: armored}
 	root := doc.Root()
-	root.InOrder(section)
 	meta := root.Object(section)
+	root.End()
 	out.KID = Parsed(&meta, key, ParseKID)
 	out.HashMeta = Parsed(&meta, "hash_meta", ParseHashMeta)
 	out.Generation = meta.Int("generation", 1, ekGenerationMax)
 	out.CtimeMs = meta.Int("ctime", 1, ekTimeMaxMs)
-	order := []string{key, "hash_meta", "generation", "ctime"}
-	if device {
+	// Readers take the members in any order, and writers follow their own struct.
+	if device && meta.Has("deviceCtime") {
 		meta.Int("deviceCtime", 0, ekTimeMaxMs)
-		order = append(order, "deviceCtime")
 	}
-	meta.InOrder(order...)
+	meta.End()
 	if err := root.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrEphemeral, err)
 	}

@@ -140,21 +140,3 @@ func (s *JSONSection) End() {
 		}
 	}
 }
-
-// InOrder reports unless the members stand in exactly this order: the field order
-// of the struct from which a statement is marshalled.
-func (s *JSONSection) InOrder(names ...string) {
-	if s.obj == nil {
-		return
-	}
-	if len(names) != len(s.obj.Members) {
-		s.Fail("%d members, not %d", len(s.obj.Members), len(names))
-		return
-	}
-	for i, n := range names {
-		if s.obj.Members[i].Name != n {
-			s.Fail("%s where %s belongs", s.obj.Members[i].Name, n)
-			return
-		}
-	}
-}

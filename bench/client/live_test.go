@@ -2,12 +2,14 @@ package client
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +30,9 @@ type liveServer struct {
 	kid KID
 }
 
+// builtIn is the folder of the built binary, "" when none was built.
+var builtIn string
+
 var buildServer = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("KEYSTEAD_BINARY"); path != "" {
 		return path, nil
@@ -36,6 +41,7 @@ var buildServer = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	builtIn = dir
 	path := filepath.Join(dir, "keystead")
 	out, err := exec.Command("go", "build", "-o", path, "../../cmd/keystead").CombinedOutput()
 	if err != nil {
@@ -46,8 +52,8 @@ var buildServer = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := buildServer(); err == nil && os.Getenv("KEYSTEAD_BINARY") == "" {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if builtIn != "" {
+		_ = os.RemoveAll(builtIn)
 	}
 	os.Exit(code)
 }
@@ -64,7 +70,8 @@ func startLive(t *testing.T) *liveServer {
 	}
 	data := t.TempDir()
 	cmd := exec.Command(binary, "serve", "--data", data, "--http", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--ops", "")
-	cmd.Stderr = os.Stderr
+	var log bytes.Buffer // read after the process ended only
+	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -76,6 +83,9 @@ func startLive(t *testing.T) *liveServer {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the server did not stop well: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the server's log:\n%s", &log)
 		}
 	})
 	// The first line of standard output says that the doors are open.
@@ -244,6 +254,49 @@ func TestLiveSessions(t *testing.T) {
 	}
 	if _, err := v.LookupUser(ctx, UIDOf("nobody"), nil); err != nil && StatusCode(err) != CodeNotFound {
 		t.Errorf("an unknown user: %v", err)
+	}
+}
+
+// A post that is sent again, because its answer was lost, is taken once and
+// acknowledged twice.
+func TestLiveRepeats(t *testing.T) {
+	l := startLive(t)
+	ctx := t.Context()
+	alice := l.signup(l.verifier(nil), "alice")
+	bob := l.signup(alice.Verifier, "bob")
+	bodies := make(map[string]map[string]any)
+	alice.EditPost = func(endpoint string, body map[string]any) { bodies[endpoint] = body }
+	laptop, err := alice.AddDevice(ctx, "laptop", DeviceDesktop)
+	l.do("add a device", err)
+	repeat := func(what string) {
+		t.Helper()
+		for range 2 {
+			_, err := alice.Server().PostJSON(ctx, "key/multi", bodies["key/multi"], alice.NIST(alice.Device))
+			l.do("repeat "+what, err)
+		}
+		before := alice.seqno
+		l.do("reload", alice.Reload(ctx))
+		if alice.seqno != before {
+			t.Errorf("%s was taken twice", what)
+		}
+	}
+	repeat("adding a device")
+	l.do("roll", alice.RollPUK(ctx))
+	repeat("rolling the per-user key")
+	l.do("revoke", alice.RevokeDevice(ctx, laptop.ID))
+	repeat("a revocation")
+	l.do("follow", alice.Follow(ctx, bob.UID))
+	args := url.Values{}
+	for k, v := range bodies["follow"] {
+		args.Set(k, fmt.Sprint(v))
+	}
+	_, err = alice.Server().Post(ctx, "follow", args, alice.NIST(alice.Device))
+	l.do("repeat follow", err)
+	l.do("repeat device/update", alice.updateDevice(ctx, alice.Device, alice.NIST(alice.Device)))
+	before := alice.seqno
+	l.do("reload", alice.Reload(ctx))
+	if alice.seqno != before {
+		t.Error("the follow was taken twice")
 	}
 }
 

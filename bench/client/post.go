@@ -52,6 +52,9 @@ func (b *batch) sign(s *LinkSpec) (*SignedLink, error) {
 
 // delegate adds an eldest, sibkey or subkey link with the flattened fields that
 // the stock client sends. client: go/libkb/delegatekey.go:post
+//
+// The fields beside the signature follow the link as it was built, so that a link
+// changed by EditLink is wrong in one respect only.
 func (b *batch) delegate(typ string, signer *SigningKey, key KID, body map[string]any, reverse *SigningKey) error {
 	l, err := b.sign(&LinkSpec{
 		Type: typ, Version: 1, Signer: signer, Body: body, ReverseSigner: reverse, ReverseSection: typ,
@@ -60,13 +63,16 @@ func (b *batch) delegate(typ string, signer *SigningKey, key KID, body map[strin
 		return err
 	}
 	e := map[string]any{
-		"sig": b64(l.Packet), "type": typ, "sig_id_base": l.SigID.String(), "sig_id_short": l.SigID.Short(),
-		"public_key": key.String(), "signing_kid": signer.KID().String(), "is_remote_proof": "0",
+		"sig": b64(l.Packet), "type": l.Spec.Type, "sig_id_base": l.SigID.String(), "sig_id_short": l.SigID.Short(),
+		"public_key": key.String(), "signing_kid": l.Spec.Signer.KID().String(), "is_remote_proof": "0",
 	}
-	if typ == "eldest" {
+	if section, ok := l.Spec.Body[typ].(map[string]any); ok {
+		e["public_key"] = section["kid"]
+	}
+	if l.Spec.Type == "eldest" {
 		e["is_primary"], e["new_eldest"] = "1", "1"
-	} else {
-		e["eldest_kid"] = b.eldest.String()
+	} else if !l.Spec.Eldest.IsZero() {
+		e["eldest_kid"] = l.Spec.Eldest.String()
 	}
 	b.sigs = append(b.sigs, e)
 	return nil
@@ -81,9 +87,10 @@ func (b *batch) perUserKey(signer *SigningKey, p *PUK, generation int) error {
 	if err != nil {
 		return err
 	}
+	section, _ := l.Spec.Body["per_user_key"].(map[string]any)
 	b.sigs = append(b.sigs, map[string]any{
-		"sig": b64(l.Packet), "signing_kid": signer.KID().String(), "type": "per_user_key",
-		"public_keys": map[string]any{"signing": p.Sig.KID().String(), "encryption": p.Enc.KID().String()},
+		"sig": b64(l.Packet), "signing_kid": l.Spec.Signer.KID().String(), "type": l.Spec.Type,
+		"public_keys": map[string]any{"signing": section["signing_kid"], "encryption": section["encryption_kid"]},
 	})
 	return nil
 }

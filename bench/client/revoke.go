@@ -88,7 +88,7 @@ func (a *Account) RevokeDevice(ctx context.Context, id DeviceID) error {
 		return err
 	}
 	b.sigs = append(b.sigs, map[string]any{
-		"sig": b64(rev.Packet), "signing_kid": a.Device.Sig.KID().String(), "type": "revoke",
+		"sig": b64(rev.Packet), "signing_kid": rev.Spec.Signer.KID().String(), "type": "revoke",
 	})
 	if err := b.post(ctx, a.NIST(a.Device)); err != nil {
 		if StatusCode(err) >= 0 {

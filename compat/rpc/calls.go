@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/observe"
 )
 
 // call is one running call.
@@ -143,12 +144,12 @@ func (c *conn) answer(f *frame, rt route, known bool, result any, err error) {
 	c.count(f.method, rt, known, err == nil)
 	frame, frameErr := responseFrame(f.seqid, f.answerCompression(), st, res)
 	if frameErr != nil {
-		c.srv.opts.Logger.Error("rpc: answer", "method", f.method, "err", frameErr)
+		c.srv.opts.Logger.Error("rpc: answer", observe.FieldEndpoint, f.method, "err", frameErr)
 		c.close("answer cannot be encoded")
 		return
 	}
 	c.send(frame)
-	if errors.Is(err, errMalformed) && c.session() == nil {
+	if (errors.Is(err, errMalformed) || errors.Is(err, errTooLarge)) && c.session() == nil {
 		c.drain() // whoever this is, it is no client
 	}
 }
@@ -196,7 +197,7 @@ func (c *conn) logFailure(method string, code int, err error) {
 	if id := c.session(); id != nil {
 		user = id.UID.String()
 	}
-	c.srv.opts.Logger.Debug("rpc: call failed", "method", method, "code", code, "uid", user, "err", err)
+	c.srv.opts.Logger.Debug("rpc: call failed", observe.FieldEndpoint, method, observe.FieldStatus, code, observe.FieldUID, user, "err", err)
 }
 
 // callsBeforeAuthMax bounds the running calls of a connection that has not said who

@@ -16,6 +16,7 @@ import (
 
 	"github.com/keystead/keystead/chatlog/gregor"
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/observe"
 )
 
 // session is who a connection is.
@@ -199,7 +200,7 @@ func (c *conn) isDraining() bool {
 func (c *conn) close(reason string) {
 	c.closing.Do(func() {
 		c.reason = reason
-		c.srv.opts.Logger.Debug("rpc: closing", "reason", reason, "addr", c.nc.RemoteAddr().String())
+		c.srv.opts.Logger.Debug("rpc: closing", "reason", reason, observe.FieldRemote, c.nc.RemoteAddr().String())
 	})
 	c.stop()
 	c.out.shut()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/keybase/msgpackzip"
@@ -253,7 +254,7 @@ func emptyRanges(n int) []byte {
 }
 
 // bombs are frames that promise or unfold to far more than they are.
-func bombs() map[string][]byte {
+var bombs = sync.OnceValue(func() map[string][]byte {
 	call := func(ctype int, arg []byte) []byte {
 		head := append(pack([]any{4, 0, ctype, "chat.1.remote.syncAll"}), arg...)
 		head[0] = 0x95
@@ -294,4 +295,4 @@ func bombs() map[string][]byte {
 		"text of 4 GiB":                    plain([]byte{0x91, 0xdb, 0xff, 0xff, 0xff, 0xff}),
 		"nesting of 60 000":                plain(nest(60_000, 0x91)),
 	}
-}
+})

@@ -161,9 +161,6 @@ func (s *State) revoke(l *Link, _ Env) error {
 	if left != 0 {
 		return refuse(KindDeviceOther, "revokes %d keys of other devices than %s", left, d.ID)
 	}
-	if len(s.ActiveDevices()) == 0 {
-		return refuse(KindLastKey, "device %s is the last one", d.ID)
-	}
 	return nil
 }
 

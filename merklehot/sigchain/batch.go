@@ -174,7 +174,9 @@ func (s *State) checkBoxes(before *State, links []*Link, p *PUKExtra) error {
 	rolled := s.PUKGeneration() != 0 && (before.PUKGeneration() != s.PUKGeneration() || before.Eldest != s.Eldest)
 	switch {
 	case rolled:
-		want, prev = s.ActiveEncryptionKIDs(), s.PUKGeneration() > 1
+		// Nobody is left after the last device has gone; clients then send no
+		// boxes, but the section. client: go/engine/revoke.go:getPukReceivers
+		want, prev = append([]kbsig.KID{}, s.ActiveEncryptionKIDs()...), s.PUKGeneration() > 1
 	case newDevice && s.PUKGeneration() > 0:
 		want = []kbsig.KID{links[1].Key}
 	case links[0].Type == kbsig.LinkRevoke && links[0].Device != nil && s.PUKGeneration() > 0:

@@ -27,7 +27,6 @@ const (
 	KindKeyNotFound        // revokes a key or signature that the chain does not have
 	KindGeneration         // per-user key generation that is not the next
 	KindBoxes              // per-user key boxes incomplete or too many
-	KindLastKey            // would leave the account without a key
 	KindDeviceName         // device name not allowed
 	KindDeviceNameUse      // device name used before
 	KindDeviceStatus       // device id used before, or device not active
@@ -67,7 +66,6 @@ var Kinds = []KindInfo{
 	{KindKeyNotFound, 901, "KEY_NOT_FOUND", "no such active key or signature"},
 	{KindGeneration, 913, "KEY_BAD_GEN", "wrong per-user key generation"},
 	{KindBoxes, 100, "INPUT_ERROR", "per-user key boxes do not fit"},
-	{KindLastKey, 1417, "REVOKE_LAST_DEVICE", "the last device cannot be revoked"},
 	{KindDeviceName, 1404, "DEVICE_BAD_NAME", "device name not allowed"},
 	{KindDeviceNameUse, 1408, "DEVICE_NAME_IN_USE", "device name in use"},
 	{KindDeviceStatus, 1405, "DEVICE_BAD_STATUS", "device is known already, or not active"},

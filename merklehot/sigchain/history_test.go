@@ -196,7 +196,8 @@ func TestRandomHistories(t *testing.T) {
 			rt.Fatalf("replay leads elsewhere: %v", err)
 		}
 		if out != nil && h.st.Tail > 0 {
-			writeChain(t, out, "history", h.world, h.st, nil)
+			writeChain(t, out, "history", h.world, h.st, nil, false)
+			writeChain(t, out, "history with stubs", h.world, h.st, nil, true)
 		}
 	})
 }

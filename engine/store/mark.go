@@ -18,8 +18,8 @@ import (
 // A database that finds a damaged record at the end of its log or of its manifest
 // takes it for a write that a crash cut short, and opens with less than was
 // acknowledged. Pebble's log names in each record how far the log was synced, but
-// replay looks for that promise only in later 32 KiB blocks, and nothing follows the
-// last record; its manifest makes no promise at all.
+// replay looks for that promise only in later blocks of 32 KiB, and only if the
+// first block of a batch is damaged; its manifest makes no promise at all.
 //
 // So groups are numbered: each batch carries its number, and the mark, a small file
 // beside the database, names the newest group that was synced. A database that ends
@@ -59,15 +59,12 @@ func encodeMark(id [16]byte, group uint64) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// decodeMark reads a mark of the store id; anything else makes no claim.
-func decodeMark(b []byte, id [16]byte) (group uint64, ok bool) {
-	if len(b) != markBytes || [16]byte(b[:16]) != id {
-		return 0, false
+// decodeMark reads a mark; one that a power cut tore makes no claim.
+func decodeMark(b []byte) (id [16]byte, group uint64, ok bool) {
+	if len(b) != markBytes || crc32.Checksum(b[:24], castagnoli) != binary.BigEndian.Uint32(b[24:]) {
+		return id, 0, false
 	}
-	if crc32.Checksum(b[:24], castagnoli) != binary.BigEndian.Uint32(b[24:]) {
-		return 0, false
-	}
-	return binary.BigEndian.Uint64(b[16:]), true
+	return [16]byte(b[:16]), binary.BigEndian.Uint64(b[16:]), true
 }
 
 func (m *mark) set(group uint64) error {
@@ -75,7 +72,9 @@ func (m *mark) set(group uint64) error {
 	return err
 }
 
-// checkMark compares the newest group of the database with the mark.
+// checkMark compares the newest group of the database with the mark. A database of
+// another store is as lost as one that ends too early: Pebble makes a new one where
+// it finds none.
 func (s *Store) checkMark() error {
 	var err error
 	if s.group, err = s.storedGroup(); err != nil {
@@ -85,11 +84,12 @@ func (s *Store) checkMark() error {
 	if err != nil {
 		return fmt.Errorf("read the mark: %w", err)
 	}
-	synced, ok := decodeMark(b, s.id)
-	if !ok && len(b) > 0 {
+	switch id, synced, ok := decodeMark(b); {
+	case !ok && len(b) > 0:
 		s.opts.Logger.Warn("store: the mark of the newest synced group is unreadable and is made anew")
-	}
-	if ok && synced > s.group {
+	case ok && id != s.id:
+		return fmt.Errorf("the folder was that of store %x, the database is of %x: %w", id, s.id, ErrShorter)
+	case ok && synced > s.group:
 		return fmt.Errorf("group %d was synced, but the database ends with %d: %w", synced, s.group, ErrShorter)
 	}
 	return nil

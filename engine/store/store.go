@@ -242,6 +242,11 @@ func (s *Store) createMeta() error {
 	if err := b.Commit(pebble.Sync); err != nil {
 		return fmt.Errorf("write the store's version: %w", err)
 	}
+	// A new database gets its format only after its first log has been begun in the
+	// oldest one; the next log is in the new one.
+	if err := s.db.Flush(); err != nil {
+		return fmt.Errorf("begin a new log: %w", err)
+	}
 	return nil
 }
 

@@ -112,7 +112,11 @@ func (s *State) addPerUserKey(l *Link, env Env) error {
 	return nil
 }
 
-// revoke takes back a device with all its keys, or signatures. Clients would also
+// revoke takes back a device with all its keys, or signatures. The last device may go
+// too: stock clients ask a person twice and then do it, and the account is left
+// without keys until it is reset. client: go/engine/revoke.go:RevokeEngine.run
+//
+// Clients would also
 // take single keys of a device, and signatures that delegate keys; the device
 // would stay active without a key, and the account could never again make boxes
 // for all its devices. client: go/engine/revoke.go:getPukReceivers

@@ -137,7 +137,7 @@ func (h *history) invariants(t *rapid.T) {
 		seen[p.Signing], seen[p.Encryption] = true, true
 	}
 	devices := s.ActiveDevices()
-	if (len(devices) == 0) != s.Eldest.IsZero() {
+	if len(devices) != 0 && s.Eldest.IsZero() {
 		t.Fatalf("%d devices with eldest key %s", len(devices), s.Eldest)
 	}
 	for _, d := range devices {

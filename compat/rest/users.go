@@ -143,44 +143,60 @@ func (c *call) lookupOne(acct *accounts.Account, err error) (any, error) {
 	}{u}, nil
 }
 
-// lookupMany answers a resolver: nobody found is an empty array. Assertions about
-// proofs of kinds that nobody can have made yet find nobody.
+// lookupMany answers a resolver, to whom nobody found is NOT_FOUND, or a machine that
+// asks for several names at once and gets a row for each, null if there is nobody.
+// Assertions about proofs of kinds that nobody can have made yet find nobody.
 func (c *call) lookupMany() ([]*userJSON, error) {
-	found := []*userJSON{}
-	add := func(acct *accounts.Account, err error) error {
-		if errors.Is(err, accounts.ErrNoUser) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		u, err := c.userObject(acct)
-		found = append(found, u)
-		return err
+	if c.has("usernames") {
+		return c.lookupRows(strings.Split(c.raw("usernames"), ","))
 	}
+	var acct *accounts.Account
+	var err error
 	switch {
 	case c.has("uid"):
-		uid, err := c.uid("uid")
+		uid, perr := c.uid("uid")
+		if perr != nil {
+			return nil, perr
+		}
+		acct, err = accounts.Get(c.view(), uid)
+	case c.has("username"):
+		n, perr := kbsig.ParseUsername(c.raw("username"))
+		if perr != nil {
+			return nil, status.Missing("user")
+		}
+		acct, err = accounts.ByName(c.view(), n)
+	default:
+		return nil, status.Missing("user")
+	}
+	if err != nil {
+		return nil, err
+	}
+	u, err := c.userObject(acct)
+	return []*userJSON{u}, err
+}
+
+func (c *call) lookupRows(names []string) ([]*userJSON, error) {
+	if len(names) > lookupNamesMax {
+		return nil, status.Input("too many names, at most %d", lookupNamesMax)
+	}
+	rows := make([]*userJSON, len(names))
+	for i, raw := range names {
+		n, err := kbsig.ParseUsername(raw)
+		if err != nil {
+			continue
+		}
+		acct, err := accounts.ByName(c.view(), n)
+		if errors.Is(err, accounts.ErrNoUser) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		return found, add(accounts.Get(c.view(), uid))
-	case c.has("username"), c.has("usernames"):
-		names := strings.Split(c.raw("username")+c.raw("usernames"), ",")
-		if len(names) > lookupNamesMax {
-			return nil, status.Input("too many names, at most %d", lookupNamesMax)
-		}
-		for _, raw := range names {
-			n, err := kbsig.ParseUsername(raw)
-			if err != nil {
-				continue
-			}
-			if err := add(accounts.ByName(c.view(), n)); err != nil {
-				return nil, err
-			}
+		if rows[i], err = c.userObject(acct); err != nil {
+			return nil, err
 		}
 	}
-	return found, nil
+	return rows, nil
 }
 
 // userNames: POST user/names. Unknown users are left out.

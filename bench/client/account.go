@@ -27,10 +27,15 @@ type Account struct {
 	PUKs    []*PUK               // generation n at n-1
 	Me      *User                // newest verified view of oneself
 	Posted  []*SignedLink        // every link that the server acknowledged
+	Sent    []*SignedLink        // links of the newest post, whatever became of it
 
 	// SkipChecks leaves out the check after a post, for load generators that
 	// measure the server alone. The chain is then continued unverified.
 	SkipChecks bool
+	// Retry is asked after a post that got no answer of the protocol, so that it is
+	// unknown whether it was taken; true sends the same bytes again. Waiting is its
+	// business. The stock client tries key/multi ten times.
+	Retry func(attempt int, err error) bool
 	// EditLink sees every link before it is built, EditPost every body of a post
 	// before it is sent; tests use them to send what must be refused.
 	EditLink func(*LinkSpec)

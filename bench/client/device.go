@@ -162,7 +162,7 @@ func (a *Account) AddDevice(ctx context.Context, name, typ string) (*Device, err
 		return nil, err
 	}
 	if err := a.addSibling(ctx, d, a.Device, s); err != nil {
-		return nil, err
+		return d, err // its keys are needed if the post was taken after all
 	}
 	// The new device's token must work at once.
 	_, err = a.Server().Get(ctx, "user/has_random_pw", nil, a.NIST(d))

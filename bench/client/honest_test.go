@@ -1,6 +1,10 @@
 package client
 
 import (
+	"encoding/json"
+	"errors"
+	"net/url"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -148,5 +152,67 @@ func TestHonestExtras(t *testing.T) {
 	}
 	if !s.alice.NIST(s.alice.Device).IsShort() {
 		t.Error("a verified token should be sent in its short form")
+	}
+}
+
+// A post whose answer is lost is sent again, bytes for bytes, as long as Retry
+// says so, and then stands in the chain once; a refusal is not sent again.
+func TestRetry(t *testing.T) {
+	s := newScene(t)
+	ctx := t.Context()
+	lost := 0
+	s.on("key/multi", func(_ url.Values, reply map[string]any) {
+		if lost++; lost < 3 { // taken by the world only when it is answered
+			reply["http"] = 502
+		}
+	})
+	asked := 0
+	s.alice.Retry = func(attempt int, err error) bool {
+		asked++
+		var h *HTTPError
+		if !errors.As(err, &h) || !Unknown(err) || attempt != asked {
+			t.Errorf("attempt %d: %v", attempt, err)
+		}
+		s.mu.Lock() // the world is no model of repeats: forget the first
+		u := s.users[s.alice.UID]
+		u.entries, u.bundles = u.entries[:len(u.entries)-2], u.bundles[:len(u.bundles)-2]
+		s.mu.Unlock()
+		return true
+	}
+	if _, err := s.alice.AddDevice(ctx, "third", DeviceDesktop); err != nil {
+		t.Fatal(err)
+	}
+	if asked != 2 || len(s.alice.Sent) != 2 {
+		t.Errorf("asked %d times, sent %d links", asked, len(s.alice.Sent))
+	}
+	if _, err := s.alice.Server().Get(ctx, "nowhere", nil, s.alice.NIST(s.laptop)); Unknown(err) {
+		t.Errorf("a refusal is an answer: %v", err)
+	}
+}
+
+// A witness survives in a file: what it knew binds the next one.
+func TestWitnessFile(t *testing.T) {
+	s := newScene(t)
+	b, err := json.Marshal(s.v.Witness.Dump())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []SeenRoot
+	if err := json.Unmarshal(b, &known); err != nil {
+		t.Fatal(err)
+	}
+	next := NewWitness()
+	if err := next.Merge(known); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(next.Dump(), s.v.Witness.Dump()) {
+		t.Error("the file says something else")
+	}
+	if _, err := NewVerifier(s.server(2), next).RefreshRoot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.rewrite(s.v.LastRoot().Seqno)
+	if _, err := NewVerifier(s.server(2), next).RefreshRoot(t.Context()); ViolatedRule(err) != RuleFork {
+		t.Errorf("a fork after a restart: %v", err)
 	}
 }

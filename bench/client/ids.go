@@ -177,6 +177,36 @@ func nodeHashOf(node string) NodeHash { return sha512.Sum512([]byte(node)) }
 
 func (h NodeHash) String() string { return hex.EncodeToString(h[:]) }
 
+// MarshalText makes ids readable in ledgers and dumps, as map keys too.
+func (u UID) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (u *UID) UnmarshalText(b []byte) (err error) { *u, err = ParseUID(string(b)); return err }
+
+// MarshalText is the id in hex.
+func (l LinkID) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (l *LinkID) UnmarshalText(b []byte) (err error) { *l, err = ParseLinkID(string(b)); return err }
+
+// MarshalText is the hash in hex.
+func (h HashMeta) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (h *HashMeta) UnmarshalText(b []byte) (err error) {
+	*h, err = ParseHashMeta(string(b))
+	return err
+}
+
+// MarshalText is the hash in hex.
+func (h NodeHash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (h *NodeHash) UnmarshalText(b []byte) (err error) {
+	*h, err = ParseNodeHash(string(b))
+	return err
+}
+
 var usernameShape = regexp.MustCompile(`^(?:[a-z0-9]+_?)+$`)
 
 // checkUsername accepts a normalised (lower-case) name.

@@ -32,7 +32,7 @@ func (s *pathStep) prefix() string {
 	return *s.Prefix
 }
 
-// VerifyPath walks from a root hash (hex; its length chooses SHA-512 or SHA-256)
+// verifyPath walks from a root hash (hex; its length chooses SHA-512 or SHA-256)
 // down to the value filed under id. found is false when the path proves that
 // there is none. client: go/libkb/merkle_client.go:VerifyPath
 func verifyPath(root string, id string, path []pathStep) (value any, found bool, err error) {

@@ -101,10 +101,29 @@ func (b *batch) post(ctx context.Context, c Credential) error {
 	if b.a.EditPost != nil {
 		b.a.EditPost("key/multi", b.body)
 	}
-	if _, err := b.a.Server().PostJSON(ctx, "key/multi", b.body, c); err != nil {
+	b.a.Sent = b.links
+	_, err := b.a.insist(func() (*Reply, error) { return b.a.Server().PostJSON(ctx, "key/multi", b.body, c) })
+	if err != nil {
 		return err
 	}
 	return b.done(ctx)
+}
+
+// insist posts until there is an answer of the protocol or Retry gives up.
+// client: go/libkb/api.go:doRetry
+func (a *Account) insist(post func() (*Reply, error)) (*Reply, error) {
+	for attempt := 1; ; attempt++ {
+		reply, err := post()
+		if err == nil || a.Retry == nil || !Unknown(err) || !a.Retry(attempt, err) {
+			return reply, err
+		}
+	}
+}
+
+// Unknown reports an error after which nobody can say whether the server took the
+// request: neither a refusal nor an answer.
+func Unknown(err error) bool {
+	return err != nil && StatusCode(err) < 0 && ViolatedRule(err) == ""
 }
 
 // done moves the account to the batch's end after the server acknowledged it.
@@ -130,7 +149,7 @@ func (a *Account) postForm(ctx context.Context, endpoint string, args url.Values
 			args.Set(k, fmt.Sprint(v))
 		}
 	}
-	return a.Server().Post(ctx, endpoint, args, c)
+	return a.insist(func() (*Reply, error) { return a.Server().Post(ctx, endpoint, args, c) })
 }
 
 // CheckPosted loads the account's own chain and wants to find links that the
@@ -194,6 +213,7 @@ func (a *Account) postLink(ctx context.Context, endpoint string, spec *LinkSpec,
 	for k, v := range more {
 		args[k] = v
 	}
+	a.Sent = b.links
 	reply, err := a.postForm(ctx, endpoint, args, a.NIST(a.Device))
 	if err != nil {
 		return l, nil, err

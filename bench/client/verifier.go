@@ -119,7 +119,7 @@ func (v *Verifier) RefreshRoot(ctx context.Context) (*Root, error) {
 	return r, v.adopt(r, between, true)
 }
 
-// root is the newest root known, fetched if there is none or it is older than min.
+// rootSince is the newest root known, fetched anew if that is older than least.
 func (v *Verifier) rootSince(ctx context.Context, least Seqno) (*Root, error) {
 	if r := v.LastRoot(); r != nil && r.Seqno >= least {
 		return r, nil

@@ -156,9 +156,9 @@ func (h *history) invariants(t *rapid.T) {
 	}
 }
 
-// Random histories: a request is taken whole or leaves the state as it was, the
-// account always has a device with both keys, no key ever serves twice, repeats
-// are known, and the records alone lead to the same state.
+// Random histories: a request is taken whole or leaves the state as it was, every
+// active device has both its keys, no key ever serves twice, and the records alone
+// lead to the same state.
 func TestRandomHistories(t *testing.T) {
 	var out *json.Encoder
 	if *chainsOut != "" {

@@ -27,7 +27,7 @@ func Adopt(cfg config.Config, out io.Writer) (err error) {
 	}
 	st, err := store.Open(store.Options{Dir: storeDir(cfg.Data.Dir), Clock: clock.Monotone(clock.System()), Rand: rand.Reader})
 	if errors.Is(err, store.ErrLocked) {
-		return fmt.Errorf("%w\nA server runs on %s, so it needs no adoption.", err, cfg.Data.Dir)
+		return fmt.Errorf("a server runs on %s, so the folder needs no adoption: %w", cfg.Data.Dir, err)
 	}
 	if err != nil {
 		return err

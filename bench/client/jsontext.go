@@ -160,7 +160,7 @@ func (o object) set(v any, path ...string) error {
 }
 
 // canonical is the stock client's encoding: compact, keys sorted, HTML escaped.
-// client: go-jsonw Marshal, used by go/libkb/kbsig.go:SignJSON
+// client: go/libkb/kbsig.go:SignJSON
 func canonical(v any) ([]byte, error) { return json.Marshal(v) }
 
 // rawFields splits one JSON object into its fields and refuses duplicates.

@@ -294,8 +294,7 @@ type At struct {
 // root. Without signatures only the skip path vouches for that root, as in the
 // stock client's audits. client: go/libkb/merkle_client.go:lookupLeafHistorical
 func (v *Verifier) LookupAt(ctx context.Context, id string, at At, withSigs bool, c Credential) (root *Root, value any, found bool, err error) {
-	current, err := v.rootSince(ctx, max(at.Seqno, 1))
-	if err != nil {
+	if _, err := v.rootSince(ctx, max(at.Seqno, 1)); err != nil {
 		return nil, nil, false, err
 	}
 	args := url.Values{}

@@ -63,7 +63,6 @@ type resident struct {
 	gen       int
 	deviceEKs map[string]string
 	userEK    string
-	userGen   int
 	ekBoxes   map[string]map[string]any
 	proofs    int
 }

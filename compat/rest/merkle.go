@@ -130,7 +130,9 @@ func merklePath(c *call) (any, error) {
 		tail = newest
 	}
 	if tail < c.roots().First() || tail > newest {
-		return nil, updateRoot()
+		// Telling it to fetch a newer root would not help: it has seen the roots of
+		// another server, or of a copy of this one.
+		return nil, status.InputField("tail", "this server never published the Merkle root that the client holds; is the client pointed at the right server?")
 	}
 	if c.has("start_seqno") || c.has("start_hash_meta") {
 		return c.historicalPath(tail)

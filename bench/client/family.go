@@ -236,7 +236,7 @@ func (p *player) delegate(subject string, f *Family, l *Link, sibkey bool) error
 	if err := p.claim(subject, kid); err != nil {
 		return err
 	}
-	if !p.bundles[kid] {
+	if !kid.IsPGP() && !p.bundles[kid] {
 		return violated(RuleBundle, subject, "%s is not in all_bundles", kid)
 	}
 	k := &Key{KID: kid, Sibkey: sibkey, DelegatedBy: l.Signer, DelegatedAt: l.Seqno, Expires: l.Ctime + l.ExpireIn}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,32 @@ func TestVectors(t *testing.T) {
 	if a, b := Picked(); a == "" || b == "" {
 		t.Error("an implementation without a name")
 	}
+}
+
+// PutHex is encoding/hex, and writes nothing behind its digits.
+func TestPutHex(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		src := rapid.SliceOfN(rapid.Byte(), 0, 100).Draw(t, "src")
+		dst := bytes.Repeat([]byte{'!'}, 2*len(src)+40)
+		PutHex(dst[:2*len(src)+1], src)
+		if want := hex.EncodeToString(src) + strings.Repeat("!", 40); string(dst) != want {
+			t.Fatalf("%s of %x", dst, src)
+		}
+	})
+}
+
+func BenchmarkPutHex(b *testing.B) {
+	src, dst := make([]byte, 64), make([]byte, 128)
+	b.Run("ours", func(b *testing.B) {
+		for b.Loop() {
+			PutHex(dst, src)
+		}
+	})
+	b.Run("encoding/hex", func(b *testing.B) {
+		for b.Loop() {
+			hex.Encode(dst, src)
+		}
+	})
 }
 
 func BenchmarkSum512Many(b *testing.B) {

@@ -82,6 +82,7 @@ func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
 	}
 	made := 0
 	if delta != nil {
+		putChanges(tx, root.Seqno, changes)
 		delta.Write(tx, root.Seqno)
 		made = delta.Bytes()
 	}

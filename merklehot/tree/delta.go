@@ -2,6 +2,7 @@ package tree
 
 import (
 	"math/bits"
+	"unsafe"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
@@ -37,8 +38,8 @@ type changedKids struct {
 }
 
 // touched is an interior node that an update made anew.
-type touched[K IDs] struct {
-	node    *interior
+type touched[K IDs, H Sums] struct {
+	node    *interior[H]
 	id      K // its first depth digits are the node's prefix
 	depth   int
 	changed changedKids
@@ -46,7 +47,7 @@ type touched[K IDs] struct {
 }
 
 // touch notes that n is new and decides what kind of record it needs.
-func (w *worker[K, H]) touch(n *interior, depth int, id K, c changedKids) {
+func (w *worker[K, H]) touch(n *interior[H], depth int, id K, c changedKids) {
 	if c.deep|c.ids == 0 {
 		return // only values changed: their own records say it all
 	}
@@ -56,20 +57,40 @@ func (w *worker[K, H]) touch(n *interior, depth int, id K, c changedKids) {
 	} else {
 		n.stale++
 	}
-	w.touched = append(w.touched, touched[K]{n, id, depth, c, full})
+	w.part.nodes = append(w.part.nodes, touched[K, H]{n, id, depth, c, full})
 }
 
 // Delta is what an Update changed: what must be stored with the new version so that
 // it can be proven for ever.
 type Delta[K IDs, H Sums] struct {
-	kind   kind[H]
-	leaves []Change[K]
-	nodes  []touched[K]
-	bytes  int
+	kind  kind[H]
+	parts []part[K, H]
+	bytes int
 }
 
-// Leaves are the values that are new. They must not be modified.
-func (d *Delta[K, H]) Leaves() []Change[K] { return d.leaves }
+// part is what one worker changed.
+type part[K IDs, H Sums] struct {
+	leaves []Change[K]
+	nodes  []touched[K, H]
+}
+
+// Leaves calls fn for each value that is new. The value must not be modified.
+func (d *Delta[K, H]) Leaves(fn func(Change[K])) {
+	for _, p := range d.parts {
+		for _, c := range p.leaves {
+			fn(c)
+		}
+	}
+}
+
+// Records is how many records Write writes.
+func (d *Delta[K, H]) Records() int {
+	n := 0
+	for _, p := range d.parts {
+		n += len(p.leaves) + len(p.nodes)
+	}
+	return n
+}
 
 // Bytes is the memory of the nodes that were made: about what the older version
 // costs while it is kept beside the newer one.
@@ -83,23 +104,29 @@ type Writer interface {
 // Write writes the records of the update under version, which must be higher than
 // that of any update before. Keys and values share a few allocations.
 func (d *Delta[K, H]) Write(w Writer, version kbsig.Seqno) {
+	for _, p := range d.parts {
+		p.write(w, d.kind.tree, version)
+	}
+}
+
+func (p *part[K, H]) write(w Writer, tree keys.Tree, version kbsig.Seqno) {
 	var id K
-	buf := make([]byte, 0, (len(d.leaves)+len(d.nodes))*(len(id)+keys.NodeOverhead))
+	buf := make([]byte, 0, (len(p.leaves)+len(p.nodes))*(len(id)+keys.NodeOverhead))
 	raw := make([]byte, len(id))
 	cut := func() []byte {
 		k := buf[:len(buf):len(buf)]
 		buf = buf[len(buf):]
 		return k
 	}
-	for i := range d.leaves {
-		c := &d.leaves[i]
-		buf = keys.AppendLeaf(buf, d.kind.tree, copyID(raw, &c.ID), version)
+	for i := range p.leaves {
+		c := &p.leaves[i]
+		buf = keys.AppendLeaf(buf, tree, copyID(raw, &c.ID), version)
 		w.Set(cut(), c.Leaf)
 	}
-	for i := range d.nodes {
-		t := &d.nodes[i]
-		buf = keys.AppendNode(buf, d.kind.tree, t.depth, copyID(raw, &t.id), version)
-		w.Set(cut(), encodeNode[K, H](t))
+	for i := range p.nodes {
+		t := &p.nodes[i]
+		buf = keys.AppendNode(buf, tree, t.depth, copyID(raw, &t.id), version)
+		w.Set(cut(), encodeNode(t))
 	}
 }
 
@@ -113,7 +140,7 @@ func copyID[K IDs](dst []byte, id *K) []byte {
 
 func idBytes[K IDs](id K) []byte { return copyID(make([]byte, len(id)), &id) }
 
-func encodeNode[K IDs, H Sums](t *touched[K]) []byte {
+func encodeNode[K IDs, H Sums](t *touched[K, H]) []byte {
 	n := t.node
 	deep, ids, first := t.changed.deep, t.changed.ids, byte(recordDelta)
 	if t.full {
@@ -127,10 +154,8 @@ func encodeNode[K IDs, H Sums](t *touched[K]) []byte {
 		d := byte(bits.TrailingZeros16(rest))
 		if deep&(1<<d) != 0 {
 			b = append(b, childDeep|d)
-			h = childSum[H](n, t.depth, d)
-			for i := range len(h) {
-				b = append(b, h[i])
-			}
+			sum := n.sum(d)
+			b = append(b, unsafe.Slice(&(*sum)[0], len(*sum))...)
 			continue
 		}
 		_, leaf := n.child(d)

@@ -3,6 +3,7 @@ package tree
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
@@ -22,27 +23,27 @@ func (t *Tree[K, H]) PathAt(r store.Reader, version kbsig.Seqno, root H, id K) (
 	nowSum := t.root
 	for depth := 0; depth < len(digits); depth++ {
 		if now != nil && nowSum == want {
-			leaf, steps = t.walkFrom(now, depth, id, digits, steps)
+			steps, leaf = walkFrom(now, depth, id, digits, steps)
 			return steps, leaf, nil
 		}
-		n, err := h.node(depth, id, want)
+		n, err := h.node(depth, id, digits, want)
 		if err != nil {
 			return nil, nil, fmt.Errorf("path of %s at version %d, depth %d: %w", digits, version, depth, err)
 		}
 		steps = append(steps, Step{digits[:depth+1], n.json})
 		d := nibble(&id, depth)
 		switch bit := uint16(1) << d; {
-		case n.sums.bits&bit == 0:
+		case n.bits&bit == 0:
 			return steps, nil, nil
 		case n.deep&bit == 0:
 			l := n.leaves[d]
 			return append(steps, Step{"", l.json()}), leafValue(l, id), nil
 		}
-		want = n.sums.sums[d]
+		want = n.sums[d]
 		if now != nil {
 			next, _ := now.child(d)
 			if next != nil {
-				nowSum = childSum[H](now, depth, d)
+				nowSum = *now.sum(d)
 			}
 			now = next
 		}
@@ -59,14 +60,14 @@ type history[K IDs, H Sums] struct {
 
 // pastNode is an interior node of an older version.
 type pastNode[H Sums] struct {
-	json   []byte
-	sums   children[H]
-	deep   uint16
-	leaves [16]leafNode // of digits that are in sums.bits but not in deep
+	json       []byte
+	bits, deep uint16
+	sums       [16]H        // by digit
+	leaves     [16]leafNode // of digits that are in bits but not in deep
 }
 
 // node rebuilds the interior node at depth above id and checks that its hash is want.
-func (h *history[K, H]) node(depth int, id K, want H) (*pastNode[H], error) {
+func (h *history[K, H]) node(depth int, id K, digits string, want H) (*pastNode[H], error) {
 	n := new(pastNode[H])
 	leafIDs, err := h.readNode(depth, id, n)
 	if err != nil {
@@ -96,10 +97,14 @@ func (h *history[K, H]) node(depth int, id K, want H) (*pastNode[H], error) {
 	h.kind.sum(sums, msgs)
 	for d, l := range n.leaves {
 		if l != nil {
-			n.sums.sums[d], sums = sums[0], sums[1:]
+			n.sums[d], sums = sums[0], sums[1:]
 		}
 	}
-	n.json = renderInterior(depth, id, &n.sums)
+	all := make([]H, 0, 16)
+	for rest := n.bits; rest != 0; rest &= rest - 1 {
+		all = append(all, n.sums[bits.TrailingZeros16(rest)])
+	}
+	n.json = appendTable(nil, n.bits, all, digits[:depth], `"`)
 	if h.kind.one(n.json) != want {
 		return nil, fmt.Errorf("node hash: %w", ErrCorrupt)
 	}
@@ -130,7 +135,7 @@ func decodeNode[K IDs, H Sums](v []byte, n *pastNode[H], leafIDs *[16][]K) (full
 		return false, fmt.Errorf("node record: %w", ErrCorrupt)
 	}
 	full = v[0] == recordFull
-	known := n.sums.bits
+	known := n.bits
 	for v = v[1:]; len(v) > 0; {
 		d, deep := v[0]&15, v[0]&^15 == childDeep
 		bit := uint16(1) << d
@@ -145,9 +150,9 @@ func decodeNode[K IDs, H Sums](v []byte, n *pastNode[H], leafIDs *[16][]K) (full
 			}
 			v = v[len(sum):]
 			if known&bit == 0 {
-				n.sums.bits |= bit
+				n.bits |= bit
 				n.deep |= bit
-				n.sums.sums[d] = sum
+				n.sums[d] = sum
 			}
 			continue
 		}
@@ -164,7 +169,7 @@ func decodeNode[K IDs, H Sums](v []byte, n *pastNode[H], leafIDs *[16][]K) (full
 			v = v[len(id):]
 		}
 		if known&bit == 0 {
-			n.sums.bits |= bit
+			n.bits |= bit
 			leafIDs[d] = ids
 		}
 	}

@@ -29,8 +29,10 @@ func (t *Tree[K, H]) Load(r store.Reader) (*Tree[K, H], error) {
 	}
 	if d != nil {
 		// Nothing is known of how many records follow each node's last full one.
-		for i := range d.nodes {
-			d.nodes[i].node.stale = nodeDeltasMax
+		for _, p := range d.parts {
+			for i := range p.nodes {
+				p.nodes[i].node.stale = nodeDeltasMax
+			}
 		}
 	}
 	return next, nil

@@ -3,24 +3,30 @@ package tree
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"math/bits"
+	"slices"
+	"unsafe"
+
+	"github.com/keystead/keystead/engine/hash"
 )
 
-// interior is an interior node. It is immutable once its tree is published.
-type interior struct {
-	json []byte // with the children's hashes in place
+// interior is an interior node. It is immutable once its tree is published. Its JSON
+// is rendered when it is hashed or served: keeping it would double what an update
+// copies and allocates.
+type interior[H Sums] struct {
 	bits uint16 // which hex digits have a child
 	deep uint16 // which of them are interior nodes
 	// stale counts the records of this node since the last full one; see Delta.
 	stale uint8
-	// nodes and leaves are the children in order of their digits.
-	nodes  []*interior
+	// sums are the hashes of all children, nodes and leaves the children by kind,
+	// in order of their digits.
+	sums   []H
+	nodes  []*interior[H]
 	leaves []leafNode
 }
 
 // child returns the child for a hex digit: an interior node, a leaf node, or nothing.
-func (n *interior) child(digit byte) (*interior, leafNode) {
+func (n *interior[H]) child(digit byte) (*interior[H], leafNode) {
 	bit := uint16(1) << digit
 	switch {
 	case n.deep&bit != 0:
@@ -30,6 +36,14 @@ func (n *interior) child(digit byte) (*interior, leafNode) {
 	default:
 		return nil, nil
 	}
+}
+
+// sum is the hash of the child for a hex digit, which must exist.
+func (n *interior[H]) sum(digit byte) *H { return &n.sums[rank(n.bits, digit)] }
+
+// json appends the node's JSON; the first depth characters of digits are its prefix.
+func (n *interior[H]) json(dst []byte, depth int, digits string) []byte {
+	return appendTable(dst, n.bits, n.sums, digits[:depth], `"`)
 }
 
 // rank is how many set bits of set are below digit.
@@ -43,9 +57,8 @@ type leafNode []byte
 
 const (
 	tabOpen    = `{"tab":{`
-	deepClose  = `},"type":1}`
 	leafClose  = `},"type":2}`
-	emptyTable = tabOpen + deepClose
+	emptyTable = tabOpen + `},"type":1}`
 )
 
 func (l leafNode) count() int { return int(l[len(l)-1]) }
@@ -118,77 +131,63 @@ func renderLeaf[K IDs](entries []Change[K]) leafNode {
 	return append(l, byte(len(entries)))
 }
 
-// children are the hashes of an interior node's children by hex digit.
-type children[H Sums] struct {
-	bits uint16
-	sums [16]H
-}
-
-// renderInterior makes the JSON of an interior node; the first depth digits of id
-// are its prefix.
-func renderInterior[K IDs, H Sums](depth int, id K, c *children[H]) []byte {
-	b := make([]byte, 0, interiorBytes[H](depth, bits.OnesCount16(c.bits)))
-	b = append(b, tabOpen...)
-	var digits [64]byte
-	prefix := appendHex(digits[:0], id)[:depth+1]
-	for d := range byte(16) {
-		if c.bits&(1<<d) == 0 {
-			continue
-		}
-		if len(b) > len(tabOpen) {
-			b = append(b, ',')
-		}
-		prefix[depth] = hexDigits[d]
-		b = append(b, '"')
-		b = append(b, prefix...)
-		b = append(b, '"', ':', '"')
-		b = appendHexSum(b, &c.sums[d])
-		b = append(b, '"')
-	}
-	return append(b, deepClose...)
-}
-
-// interiorBytes is the length of an interior node's JSON with n children.
-func interiorBytes[H Sums](depth, n int) int {
-	size := len(emptyTable)
-	if n > 0 {
-		size += n*(entryBytes[H](depth)+1) - 1
-	}
-	return size
-}
-
-// entryBytes is the length of one entry of an interior node's table: quoted prefix,
-// colon, quoted hash.
-func entryBytes[H Sums](depth int) int {
+// appendTable appends the JSON of an interior node with the given prefix and, for
+// each set bit of digits, the hash of that child. quote is how a quotation mark is
+// spelled: alone, or escaped where the JSON becomes a string in other JSON.
+func appendTable[H Sums, P string | []byte](dst []byte, digits uint16, sums []H, prefix P, quote string) []byte {
 	var h H
-	return depth + 1 + 5 + 2*len(h)
-}
+	q := len(quote)
+	entry := 4*q + len(prefix) + 1 + len(":") + 2*len(h)
+	size := len(emptyTable) - 4 + 4*q + len(sums)*(entry+1) - min(len(sums), 1)
+	dst = slices.Grow(dst, size)
+	b := dst[len(dst) : len(dst)+size]
 
-// sumSlot is where the hash of the i-th child stands in an interior node's JSON.
-func sumSlot[H Sums](json []byte, depth, i int) []byte {
-	at := len(tabOpen) + i*(entryBytes[H](depth)+1) + depth + 1 + 4
-	var h H
-	return json[at : at+2*len(h) : at+2*len(h)]
-}
-
-// childSum reads the hash of the child for a hex digit, which must exist.
-func childSum[H Sums](n *interior, depth int, digit byte) (h H) {
-	slot := sumSlot[H](n.json, depth, rank(n.bits, digit))
-	for i := range len(h) {
-		h[i] = hexValue[slot[2*i]]<<4 | hexValue[slot[2*i+1]]
+	at := copy(b, "{")
+	at += copy(b[at:], quote)
+	at += copy(b[at:], "tab")
+	at += copy(b[at:], quote)
+	at += copy(b[at:], ":{")
+	// What stands before each hash differs in one character.
+	var room [96]byte
+	lead := append(room[:0], quote...)
+	lead = append(lead, prefix...)
+	lead = append(lead, '?')
+	digit := len(lead) - 1
+	lead = append(lead, quote...)
+	lead = append(lead, ':')
+	lead = append(lead, quote...)
+	for i := range sums {
+		if i > 0 {
+			b[at] = ','
+			at++
+		}
+		lead[digit] = hexDigits[bits.TrailingZeros16(digits)]
+		digits &= digits - 1
+		at += copy(b[at:], lead)
+		at += putSum(b[at:], &sums[i])
+		at += copy(b[at:], quote)
 	}
-	return h
+	at += copy(b[at:], "},")
+	at += copy(b[at:], quote)
+	at += copy(b[at:], "type")
+	at += copy(b[at:], quote)
+	at += copy(b[at:], ":1}")
+	return dst[:len(dst)+at]
+}
+
+// tableBytesMax is how long the JSON of an interior node is at most.
+func tableBytesMax(children, depth, sumBytes int) int {
+	return len(emptyTable) + children*(depth+1+6+2*sumBytes)
+}
+
+// putSum writes a hash in hex and returns its length.
+func putSum[H Sums](dst []byte, h *H) int {
+	n := len(*h)
+	hash.PutHex(dst, unsafe.Slice(&(*h)[0], n))
+	return 2 * n
 }
 
 const hexDigits = "0123456789abcdef"
-
-// hexPairs is every byte in hex; one look-up writes two digits.
-var hexPairs = func() (t [256][2]byte) {
-	for i := range t {
-		t[i] = [2]byte{hexDigits[i>>4], hexDigits[i&15]}
-	}
-	return t
-}()
 
 // hexValue is the inverse of hexDigits for characters that are hex digits.
 var hexValue = func() (t [256]byte) {
@@ -198,31 +197,12 @@ var hexValue = func() (t [256]byte) {
 	return t
 }()
 
+// appendHex appends an id in hex.
 func appendHex[K IDs](dst []byte, id K) []byte {
-	for i := range len(id) {
-		p := &hexPairs[id[i]]
-		dst = append(dst, p[0], p[1])
-	}
-	return dst
-}
-
-func appendHexBytes(dst, b []byte) []byte { return hex.AppendEncode(dst, b) }
-
-func appendHexSum[H Sums](dst []byte, h *H) []byte {
-	for i := range len(*h) {
-		p := &hexPairs[(*h)[i]]
-		dst = append(dst, p[0], p[1])
-	}
-	return dst
-}
-
-// putHexSum writes h in hex over slot, which has just that length.
-func putHexSum[H Sums](slot []byte, h *H) {
-	_ = slot[2*len(*h)-1]
-	for i := range len(*h) {
-		p := &hexPairs[(*h)[i]]
-		slot[2*i], slot[2*i+1] = p[0], p[1]
-	}
+	n := len(id)
+	dst = slices.Grow(dst, 2*n)
+	hash.PutHex(dst[len(dst):len(dst)+2*n], unsafe.Slice(&id[0], n))
+	return dst[:len(dst)+2*n]
 }
 
 // nibble is the hex digit of id at position i.

@@ -107,7 +107,11 @@ func checkPast(t *rapid.T, m *records, now *Main, p past, id ID) {
 	if (leaf != nil) != known || string(leaf) != value {
 		t.Fatalf("leaf %s at %d: %q, want %q", id, p.version, leaf, value)
 	}
-	got, err := verifyPath(AppendPath(nil, then), p.root.String(), id.String())
+	wire, again := p.tree.AppendPath([]byte("x"), id)
+	if !bytes.Equal(wire, AppendSteps([]byte("x"), then)) || !bytes.Equal(again, leaf) {
+		t.Fatalf("two wire forms of the path of %s at %d", id, p.version)
+	}
+	got, err := verifyPath(wire[1:], p.root.String(), id.String())
 	if known && (err != nil || string(got) != value) || !known && !errors.Is(err, errNoPath) {
 		t.Fatalf("path of %s at %d proves %q, %v; want %q", id, p.version, got, err, value)
 	}
@@ -117,7 +121,7 @@ func checkPast(t *rapid.T, m *records, now *Main, p past, id ID) {
 		if err != nil {
 			t.Fatalf("path of %s at %d: %v", id, p.version, err)
 		}
-		if !bytes.Equal(again, leaf) || !bytes.Equal(AppendPath(nil, steps), AppendPath(nil, then)) {
+		if !bytes.Equal(again, leaf) || !bytes.Equal(AppendSteps(nil, steps), AppendSteps(nil, then)) {
 			t.Fatalf("path of %s at %d differs from the one it had", id, p.version)
 		}
 	}
@@ -125,6 +129,11 @@ func checkPast(t *rapid.T, m *records, now *Main, p past, id ID) {
 	if known && string(at) != value || !known && !errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("leaf %s at %d read as %q, %v", id, p.version, at, err)
 	}
+}
+
+func newLeaves(d *Delta[ID, kbsig.NodeHash]) (out []Change[ID]) {
+	d.Leaves(func(c Change[ID]) { out = append(out, c) })
+	return out
 }
 
 // randomTree builds a tree of n random user leaves.
@@ -184,12 +193,13 @@ func TestLargeUpdateEqualsSmallOnes(t *testing.T) {
 	if large.Root() != small.Root() || large.Len() != small.Len() {
 		t.Fatal("one large update and many small ones differ")
 	}
-	if len(d.Leaves()) > len(changes) || len(d.Leaves()) < len(changes)/2 {
-		t.Fatalf("%d leaves changed by %d changes", len(d.Leaves()), len(changes))
+	changed := newLeaves(d)
+	if len(changed) > len(changes) || len(changed) < len(changes)/2 {
+		t.Fatalf("%d leaves changed by %d changes", len(changed), len(changes))
 	}
-	for _, c := range d.Leaves() {
+	for _, c := range changed {
 		steps, leaf := large.Path(c.ID)
-		got, err := verifyPath(AppendPath(nil, steps), large.Root().String(), c.ID.String())
+		got, err := verifyPath(AppendSteps(nil, steps), large.Root().String(), c.ID.String())
 		if err != nil || !bytes.Equal(got, leaf) || !bytes.Equal(leaf, c.Leaf) {
 			t.Fatalf("path of %s: %q, %v", c.ID, got, err)
 		}
@@ -265,12 +275,12 @@ func TestDamagedRecordsAreRefused(t *testing.T) {
 		}
 		d.Write(m, v)
 	}
-	id := d.Leaves()[0].ID
+	id := newLeaves(d)[0].ID
 	good, _, err := NewMain().PathAt(m, 59, tr.Root(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := AppendPath(nil, good)
+	want := AppendSteps(nil, good)
 	harmless := 0
 	for k, v := range m.values {
 		for _, bit := range []int{0, 9, rng.IntN(8 * len(v))} {
@@ -279,7 +289,7 @@ func TestDamagedRecordsAreRefused(t *testing.T) {
 			steps, _, err := NewMain().PathAt(m, 59, tr.Root(), id)
 			v[bit/8] ^= 1 << (bit % 8)
 			switch {
-			case err == nil && bytes.Equal(AppendPath(nil, steps), want):
+			case err == nil && bytes.Equal(AppendSteps(nil, steps), want):
 				harmless++ // the path does not rest on this record
 			case err == nil:
 				t.Fatalf("record %x with bit %d flipped gives a wrong path", k, bit)
@@ -305,7 +315,7 @@ func TestNamesTree(t *testing.T) {
 	if leaf != nil || len(steps) != 1 {
 		t.Fatalf("path in the empty tree: %d steps", len(steps))
 	}
-	if _, err := verifyPath(AppendPath(nil, steps), tr.Root().String(), hex.EncodeToString(id[:])); !errors.Is(err, errNoPath) {
+	if _, err := verifyPath(AppendSteps(nil, steps), tr.Root().String(), hex.EncodeToString(id[:])); !errors.Is(err, errNoPath) {
 		t.Fatalf("absence does not verify: %v", err)
 	}
 	values := map[string]string{}
@@ -327,7 +337,7 @@ func TestNamesTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := verifyPath(AppendPath(nil, steps), tr.Root().String(), hex.EncodeToString(append(append([]byte{1, 1}, make([]byte, 29)...), 1)))
+	got, err := verifyPath(AppendSteps(nil, steps), tr.Root().String(), hex.EncodeToString(append(append([]byte{1, 1}, make([]byte, 29)...), 1)))
 	if err != nil || string(got) != `"00000000000000000000000000000119"` {
 		t.Fatalf("legacy path proves %s, %v", got, err)
 	}

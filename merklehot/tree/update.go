@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -18,6 +19,8 @@ const (
 	// their JSON is still in the processor's cache, many enough to fill the lanes
 	// of a multi-lane hash at every level.
 	flushNodes = 192
+	// batchNodes is how many nodes are rendered and hashed at once: 140 KiB of JSON.
+	batchNodes = 64
 )
 
 // Change sets the value of one leaf, exact JSON of at most LeafBytesMax bytes. It
@@ -47,10 +50,11 @@ func (t *Tree[K, H]) Update(changes []Change[K], check Check[K]) (*Tree[K, H], *
 		return nil, nil, err
 	}
 	u := &update[K, H]{old: t.top, groups: split(sorted, 0)}
-	if err := u.run(t.kind, check); err != nil {
+	defer u.done(t.pool)
+	if err := u.run(t, check); err != nil {
 		return nil, nil, err
 	}
-	main := &u.workers[0]
+	main := u.workers[0]
 	top, mask := main.assemble(t.top, 0, sorted, &u.kids)
 	if top == t.top {
 		return t, nil, nil
@@ -58,27 +62,25 @@ func (t *Tree[K, H]) Update(changes []Change[K], check Check[K]) (*Tree[K, H], *
 	main.touch(top, 0, sorted[0].ID, mask)
 	main.flush(1)
 	d := &Delta[K, H]{kind: t.kind}
-	next := &Tree[K, H]{kind: t.kind, top: top, root: t.kind.one(top.json), count: t.count}
-	for i := range u.workers {
-		w := &u.workers[i]
+	next := &Tree[K, H]{kind: t.kind, pool: t.pool, top: top, root: t.kind.one(top.json(nil, 0, "")), count: t.count}
+	for _, w := range u.workers {
 		next.count += w.added
 		d.bytes += w.bytes
-		d.leaves = append(d.leaves, w.leaves...)
-		d.nodes = append(d.nodes, w.touched...)
+		d.parts = append(d.parts, w.part)
 	}
 	return next, d, nil
 }
 
 // update is one Update on its way: the top node's digits are shared out to workers.
 type update[K IDs, H Sums] struct {
-	old     *interior
+	old     *interior[H]
 	groups  [16][]Change[K]
-	kids    kids
-	workers []worker[K, H]
+	kids    kids[H]
+	workers []*worker[K, H]
 }
 
 // run applies all groups below the top node, in parallel if that pays.
-func (u *update[K, H]) run(k kind[H], check Check[K]) error {
+func (u *update[K, H]) run(t *Tree[K, H], check Check[K]) error {
 	total := 0
 	for _, g := range u.groups {
 		total += len(g)
@@ -87,25 +89,36 @@ func (u *update[K, H]) run(k kind[H], check Check[K]) error {
 	if total >= parallelChangesMin {
 		n = min(runtime.GOMAXPROCS(0), workersMax)
 	}
-	u.workers = make([]worker[K, H], n)
+	for range n {
+		w, _ := t.pool.Get().(*worker[K, H])
+		if w == nil {
+			w = new(worker[K, H])
+		}
+		w.kind, w.check = t.kind, check
+		w.part.leaves = make([]Change[K], 0, total/n+total/16)
+		u.workers = append(u.workers, w)
+	}
 	shares := share(&u.groups, total, n)
 	var wg sync.WaitGroup
-	for i := range u.workers {
-		w := &u.workers[i]
-		w.kind, w.check = k, check
-		if i == 0 {
-			continue
-		}
-		wg.Go(func() { u.work(w, shares[i], shares[i+1]) })
+	for i, w := range u.workers[1:] {
+		wg.Go(func() { u.work(w, shares[i+1], shares[i+2]) })
 	}
-	u.work(&u.workers[0], shares[0], shares[1])
+	u.work(u.workers[0], shares[0], shares[1])
 	wg.Wait()
-	for i := range u.workers {
-		if err := u.workers[i].err; err != nil {
-			return err
+	for _, w := range u.workers {
+		if w.err != nil {
+			return w.err
 		}
 	}
 	return nil
+}
+
+// done gives the workers' queues to later updates.
+func (u *update[K, H]) done(pool *sync.Pool) {
+	for _, w := range u.workers {
+		w.reset()
+		pool.Put(w)
+	}
 }
 
 // work applies the groups of digits from lo to hi. Workers write different elements
@@ -151,41 +164,72 @@ func split[K IDs](changes []Change[K], depth int) (groups [16][]Change[K]) {
 }
 
 // kid is what became of one child of a node.
-type kid struct {
+type kid[H Sums] struct {
 	touched bool // in or leaf is the new child
 	newIDs  bool // the child is a leaf node with ids that it had not before
-	in      *interior
+	in      *interior[H]
 	leaf    leafNode
 }
 
-type kids [16]kid
+type kids[H Sums] [16]kid[H]
 
 // worker applies changes to subtrees and hashes what it makes, level by level.
 type worker[K IDs, H Sums] struct {
 	kind    kind[H]
 	check   Check[K]
 	err     error // of check
-	levels  []level
+	levels  []level[K, H]
 	waiting int // nodes in levels
-	sums    []H
+	batch   batch[H]
 	merged  []Change[K]
 
-	added   int // ids
-	bytes   int // of new nodes
-	leaves  []Change[K]
-	touched []touched[K]
+	added int // ids
+	bytes int // of new nodes
+	part  part[K, H]
+}
+
+// reset empties w but for the room that it has.
+func (w *worker[K, H]) reset() {
+	levels := w.levels
+	for i := range levels {
+		levels[i].drop()
+	}
+	w.batch.drop()
+	clear(w.merged[:cap(w.merged)])
+	*w = worker[K, H]{levels: levels, batch: w.batch, merged: w.merged[:0]}
 }
 
 // level holds nodes of one depth that wait to be hashed, with the place in their
 // parent where the hash belongs.
-type level struct{ msgs, slots [][]byte }
+type level[K IDs, H Sums] struct {
+	leaves []leafSlot[H]
+	nodes  []nodeSlot[K, H]
+}
+
+// drop empties the level; it keeps no pointers to nodes.
+func (lv *level[K, H]) drop() {
+	clear(lv.leaves)
+	clear(lv.nodes)
+	lv.leaves, lv.nodes = lv.leaves[:0], lv.nodes[:0]
+}
+
+type leafSlot[H Sums] struct {
+	leaf leafNode
+	to   *H
+}
+
+type nodeSlot[K IDs, H Sums] struct {
+	node *interior[H]
+	id   K // under the node
+	to   *H
+}
 
 // apply brings changes, all of which belong under one child at depth, into that
 // child: an interior node, a leaf node, or nothing yet.
-func (w *worker[K, H]) apply(in *interior, leaf leafNode, depth int, changes []Change[K]) kid {
+func (w *worker[K, H]) apply(in *interior[H], leaf leafNode, depth int, changes []Change[K]) kid[H] {
 	if in != nil {
 		next := w.interior(in, depth, changes)
-		return kid{touched: next != in, in: next}
+		return kid[H]{touched: next != in, in: next}
 	}
 	old := 0
 	merged := changes
@@ -193,19 +237,19 @@ func (w *worker[K, H]) apply(in *interior, leaf leafNode, depth int, changes []C
 		old = leaf.count()
 		var same bool
 		if merged, same = w.merge(leaf, changes); same {
-			return kid{leaf: leaf}
+			return kid[H]{leaf: leaf}
 		}
 	} else {
-		w.leaves = append(w.leaves, changes...)
+		w.part.leaves = append(w.part.leaves, changes...)
 	}
 	w.added += len(merged) - old
 	if len(merged) > leafIDsMax {
 		// Nothing below merges, so that merged stays valid.
-		return kid{touched: true, in: w.interior(nil, depth, merged)}
+		return kid[H]{touched: true, in: w.interior(nil, depth, merged)}
 	}
 	l := renderLeaf(merged)
 	w.bytes += cap(l)
-	return kid{touched: true, newIDs: len(merged) > old, leaf: l}
+	return kid[H]{touched: true, newIDs: len(merged) > old, leaf: l}
 }
 
 // merge brings changes into a leaf node's entries. The result is valid until the
@@ -231,7 +275,7 @@ func (w *worker[K, H]) merge(leaf leafNode, changes []Change[K]) (merged []Chang
 			}
 		}
 		same = false
-		w.leaves = append(w.leaves, c)
+		w.part.leaves = append(w.part.leaves, c)
 	}
 	merged = append(merged, old...)
 	w.merged = merged
@@ -240,11 +284,11 @@ func (w *worker[K, H]) merge(leaf leafNode, changes []Change[K]) (merged []Chang
 
 // interior applies changes to the interior node old at depth, which may be new
 // (nil). It returns old itself if nothing is different.
-func (w *worker[K, H]) interior(old *interior, depth int, changes []Change[K]) *interior {
-	var ks kids
+func (w *worker[K, H]) interior(old *interior[H], depth int, changes []Change[K]) *interior[H] {
+	var ks kids[H]
 	fresh := old == nil
 	if fresh {
-		old = new(interior)
+		old = new(interior[H])
 	}
 	for lo := 0; lo < len(changes); {
 		d := nibble(&changes[lo].ID, depth)
@@ -273,19 +317,19 @@ func (w *worker[K, H]) interior(old *interior, depth int, changes []Change[K]) *
 }
 
 // plant makes the child at depth out of entries alone.
-func (w *worker[K, H]) plant(depth int, entries []Change[K]) kid {
+func (w *worker[K, H]) plant(depth int, entries []Change[K]) kid[H] {
 	if len(entries) > leafIDsMax {
-		return kid{touched: true, in: w.interior(nil, depth, entries)}
+		return kid[H]{touched: true, in: w.interior(nil, depth, entries)}
 	}
 	l := renderLeaf(entries)
 	w.bytes += cap(l)
-	return kid{touched: true, newIDs: true, leaf: l}
+	return kid[H]{touched: true, newIDs: true, leaf: l}
 }
 
 // assemble makes the node at depth that has ks where they were touched and old's
 // children elsewhere, and queues the touched ones for hashing. It returns old
 // itself if none was touched. changes are all under the node.
-func (w *worker[K, H]) assemble(old *interior, depth int, changes []Change[K], ks *kids) (*interior, changedKids) {
+func (w *worker[K, H]) assemble(old *interior[H], depth int, changes []Change[K], ks *kids[H]) (*interior[H], changedKids) {
 	var mask changedKids
 	newBits, newDeep := old.bits, old.deep
 	for d := range ks {
@@ -305,79 +349,112 @@ func (w *worker[K, H]) assemble(old *interior, depth int, changes []Change[K], k
 	if mask.any == 0 {
 		return old, mask
 	}
-	n := &interior{bits: newBits, deep: newDeep, stale: old.stale}
-	n.nodes = make([]*interior, 0, bits.OnesCount16(newDeep))
+	n := &interior[H]{bits: newBits, deep: newDeep, stale: old.stale}
+	n.sums = make([]H, bits.OnesCount16(newBits))
+	n.nodes = make([]*interior[H], 0, bits.OnesCount16(newDeep))
 	n.leaves = make([]leafNode, 0, bits.OnesCount16(newBits&^newDeep))
+	lv := w.level(depth + 1)
+	i := 0
 	for rest := newBits; rest != 0; rest &= rest - 1 {
 		d := byte(bits.TrailingZeros16(rest))
 		in, leaf := ks[d].in, ks[d].leaf
-		if !ks[d].touched {
+		switch {
+		case !ks[d].touched:
 			in, leaf = old.child(d)
+			n.sums[i] = *old.sum(d)
+		case in != nil:
+			lv.nodes = append(lv.nodes, nodeSlot[K, H]{in, idUnder(changes, depth, d), &n.sums[i]})
+			w.waiting++
+		default:
+			lv.leaves = append(lv.leaves, leafSlot[H]{leaf, &n.sums[i]})
+			w.waiting++
 		}
 		if in != nil {
 			n.nodes = append(n.nodes, in)
 		} else {
 			n.leaves = append(n.leaves, leaf)
 		}
+		i++
 	}
-	if newBits == old.bits {
-		n.json = bytes.Clone(old.json)
-	} else {
-		n.json = w.reshape(old, n, depth, changes[0].ID)
-	}
-	w.bytes += cap(n.json) + 80 + 8*cap(n.nodes) + 24*cap(n.leaves)
-	w.enqueue(n, depth, mask.any, ks)
+	var h H
+	w.bytes += 80 + len(h)*cap(n.sums) + 8*cap(n.nodes) + 24*cap(n.leaves)
 	return n, mask
 }
 
-// reshape renders the JSON of a node that has children which old had not. The
-// hashes of touched children are filled in later.
-func (w *worker[K, H]) reshape(old, n *interior, depth int, id K) []byte {
-	c := children[H]{bits: n.bits}
-	for rest := old.bits; rest != 0; rest &= rest - 1 {
-		d := byte(bits.TrailingZeros16(rest))
-		c.sums[d] = childSum[H](old, depth, d)
+// level is the queue of a depth; it is valid until the next call.
+func (w *worker[K, H]) level(depth int) *level[K, H] {
+	for len(w.levels) <= depth {
+		w.levels = append(w.levels, level[K, H]{})
 	}
-	return renderInterior(depth, id, &c)
+	return &w.levels[depth]
 }
 
-// enqueue puts n's touched children into line for hashing.
-func (w *worker[K, H]) enqueue(n *interior, depth int, mask uint16, ks *kids) {
-	for len(w.levels) <= depth+1 {
-		w.levels = append(w.levels, level{})
-	}
-	lv := &w.levels[depth+1]
-	for rest := mask; rest != 0; rest &= rest - 1 {
-		d := byte(bits.TrailingZeros16(rest))
-		msg := ks[d].leaf
-		if ks[d].in != nil {
-			msg = ks[d].in.json
-		} else {
-			msg = msg.json()
-		}
-		lv.msgs = append(lv.msgs, msg)
-		lv.slots = append(lv.slots, sumSlot[H](n.json, depth, rank(n.bits, d)))
-		w.waiting++
-	}
+// idUnder is an id among changes that has digit d at depth.
+func idUnder[K IDs](changes []Change[K], depth int, d byte) (id K) {
+	i, _ := slices.BinarySearchFunc(changes, d, func(c Change[K], d byte) int {
+		return int(nibble(&c.ID, depth)) - int(d)
+	})
+	return changes[i].ID
 }
 
 // flush hashes all waiting nodes at depth top and below, deepest first.
 func (w *worker[K, H]) flush(top int) {
 	for depth := len(w.levels) - 1; depth >= top; depth-- {
 		lv := &w.levels[depth]
-		n := len(lv.msgs)
-		if n == 0 {
-			continue
+		w.waiting -= len(lv.leaves) + len(lv.nodes)
+		for _, s := range lv.leaves {
+			w.batch.add(w.kind, s.leaf.json(), s.to)
 		}
-		if cap(w.sums) < n {
-			w.sums = make([]H, max(n, 2*flushNodes))
+		var room [64]byte
+		for i := range lv.nodes {
+			s := &lv.nodes[i]
+			prefix := appendHex(room[:0], s.id)[:depth]
+			w.batch.render(w.kind, s.node, prefix, s.to)
 		}
-		sums := w.sums[:n]
-		w.kind.sum(sums, lv.msgs)
-		for i := range sums {
-			putHexSum(lv.slots[i], &sums[i])
-		}
-		w.waiting -= n
-		lv.msgs, lv.slots = lv.msgs[:0], lv.slots[:0]
+		w.batch.run(w.kind)
+		lv.drop()
 	}
+}
+
+// batch is a number of messages that are hashed together.
+type batch[H Sums] struct {
+	msgs    [][]byte
+	to      []*H
+	sums    []H
+	scratch []byte // of rendered nodes
+}
+
+func (b *batch[H]) add(k kind[H], msg []byte, to *H) {
+	b.msgs, b.to = append(b.msgs, msg), append(b.to, to)
+	if len(b.msgs) == batchNodes {
+		b.run(k)
+	}
+}
+
+// render adds an interior node's JSON. It moves on to new scratch space when the old
+// is used up, because messages point into it.
+func (b *batch[H]) render(k kind[H], n *interior[H], prefix []byte, to *H) {
+	var h H
+	if most := tableBytesMax(len(n.sums), len(prefix), len(h)); cap(b.scratch)-len(b.scratch) < most {
+		b.scratch = make([]byte, 0, max(most, batchNodes*tableBytesMax(16, 8, len(h))))
+	}
+	from := len(b.scratch)
+	b.scratch = appendTable(b.scratch, n.bits, n.sums, prefix, `"`)
+	b.add(k, b.scratch[from:], to)
+}
+
+// run hashes what was added.
+func (b *batch[H]) run(k kind[H]) {
+	b.sums = slices.Grow(b.sums[:0], len(b.msgs))[:len(b.msgs)]
+	k.sum(b.sums, b.msgs)
+	for i, to := range b.to {
+		*to = b.sums[i]
+	}
+	b.drop()
+}
+
+func (b *batch[H]) drop() {
+	clear(b.msgs)
+	clear(b.to)
+	b.msgs, b.to, b.scratch = b.msgs[:0], b.to[:0], b.scratch[:0]
 }

@@ -1,11 +1,42 @@
 package tree
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
-// AppendPath appends a path as merkle/path carries it, a JSON array of
-// {"prefix":...,"node":{"val":"<node JSON as a string>"}}.
-// client: go/libkb/merkle_client.go:pathStepFromJSON
-func AppendPath(dst []byte, steps []Step) []byte {
+// AppendPath appends the path of id as merkle/path carries it, a JSON array of
+// {"prefix":...,"node":{"val":"<node JSON as a string>"}}, and returns the leaf as
+// Path does. client: go/libkb/merkle_client.go:pathStepFromJSON
+func (t *Tree[K, H]) AppendPath(dst []byte, id K) (path, leaf []byte) {
+	digits := string(appendHex(nil, id))
+	dst = append(slices.Grow(dst, pathBytes), '[')
+	n := t.top
+	for depth := 0; ; depth++ {
+		dst = append(dst, `{"prefix":"`...)
+		dst = append(dst, digits[:depth+1]...)
+		dst = append(dst, `","node":{"val":"`...)
+		dst = appendTable(dst, n.bits, n.sums, digits[:depth], `\"`)
+		dst = append(dst, `"}}`...)
+		next, l := n.child(nibble(&id, depth))
+		if l != nil {
+			dst = append(dst, `,{"node":{"val":"`...)
+			dst = appendEscaped(dst, l.json())
+			return append(dst, `"}}]`...), leafValue(l, id)
+		}
+		if next == nil {
+			return append(dst, ']'), nil
+		}
+		dst = append(dst, ',')
+		n = next
+	}
+}
+
+// pathBytes is what a path takes in a tree of a few million leaves.
+const pathBytes = 16 << 10
+
+// AppendSteps appends a path in the same form.
+func AppendSteps(dst []byte, steps []Step) []byte {
 	dst = append(dst, '[')
 	for i, s := range steps {
 		if i > 0 {

@@ -31,6 +31,7 @@ import (
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/wire/gregor1"
+	"github.com/keystead/keystead/engine/observe"
 )
 
 // Limits of one message.
@@ -198,6 +199,9 @@ func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdat
 	}
 	if err := s.opts.Log.Commit(ctx, u, next.change); err != nil {
 		return fmt.Errorf("keep a message of %s: %w", u, err)
+	}
+	if next.evicted > 0 {
+		s.opts.Logger.Warn("gregor: a user's oldest items made room", observe.FieldUID, u.String(), "items", next.evicted)
 	}
 	s.tell(r, next)
 	return nil

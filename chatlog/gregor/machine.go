@@ -128,6 +128,7 @@ type outcome struct {
 	change     Change
 	out        gregor1.StateUpdateMessage
 	onlyDevice []byte // non-nil: the creation is this device's alone
+	evicted    int    // items that had to make room
 }
 
 // apply computes the outcome of a checked update over a user's records. It changes
@@ -151,17 +152,19 @@ func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, now gregor1
 	// also hit what was just created.
 	all := append(slices.Clone(cur), rec)
 	ended := dismiss(all, rec.Dismissal, ctime)
-	if evicted := overfull(all, ctime); len(evicted) > 0 {
+	evicted := 0
+	if ids := overfull(all, ctime); len(ids) > 0 {
+		evicted = len(ids)
 		d := &gregor1.Dismissal{}
 		if rec.Dismissal != nil {
 			*d = *rec.Dismissal
 		}
-		d.MsgIDs = append(slices.Clone(d.MsgIDs), evicted...)
+		d.MsgIDs = append(slices.Clone(d.MsgIDs), ids...)
 		all[len(all)-1].Dismissal = d
-		ended = append(ended, dismiss(all, &gregor1.Dismissal{MsgIDs: evicted}, ctime)...)
+		ended = append(ended, dismiss(all, &gregor1.Dismissal{MsgIDs: ids}, ctime)...)
 	}
 	mine := all[len(all)-1]
-	o := outcome{change: Change{Put: []Record{mine}}}
+	o := outcome{change: Change{Put: []Record{mine}}, evicted: evicted}
 	for _, i := range ended {
 		if i != len(all)-1 {
 			o.change.Put = append(o.change.Put, all[i])

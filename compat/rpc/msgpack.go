@@ -262,3 +262,14 @@ func appendStr(b []byte, s string) []byte {
 	}
 	return append(append(b, 0xd9, byte(len(s))), s...)
 }
+
+// appendMapHead appends the head of a map of n entries.
+func appendMapHead(b []byte, n int) []byte {
+	switch {
+	case n <= 15:
+		return append(b, 0x80|byte(n))
+	case n <= math.MaxUint16:
+		return binary.BigEndian.AppendUint16(append(b, 0xde), uint16(n))
+	}
+	return binary.BigEndian.AppendUint32(append(b, 0xdf), uint32(n))
+}

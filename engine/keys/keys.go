@@ -31,6 +31,7 @@
 //	q       uid, message id                 in-band message                     chatlog/gregor
 //	r       seqno                           signed root                         merklehot/roots
 //	h       hash meta                       seqno                               merklehot/roots
+//	o       seqno                           what changed in a root              merklehot/roots
 //	l       tree, id, ^seqno                leaf value                          merklehot/tree
 //	e       tree, depth, prefix, ^seqno     children of a node that changed     merklehot/tree
 //

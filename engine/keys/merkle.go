@@ -10,6 +10,7 @@ import (
 const (
 	prefixRoot     = 'r'
 	prefixRootHash = 'h'
+	prefixChanges  = 'o'
 	prefixLeaf     = 'l'
 	prefixNode     = 'e'
 )
@@ -121,4 +122,18 @@ func NodeOf(k []byte) (t Tree, depth int, prefix []byte, n kbsig.Seqno, ok bool)
 		return 0, 0, nil, 0, false
 	}
 	return Tree(k[1]), int(k[2]), k[3:cut], kbsig.Seqno(^binary.BigEndian.Uint64(k[cut:])), true
+}
+
+// Changes is the key of the list of chains that grew in a root.
+func Changes(n kbsig.Seqno) []byte { return cat(prefixChanges, be64(uint64(n))) }
+
+// AllChanges is the prefix of these lists, oldest first.
+func AllChanges() []byte { return []byte{prefixChanges} }
+
+// ChangesSeqno reads the root out of a Changes key.
+func ChangesSeqno(k []byte) (n kbsig.Seqno, ok bool) {
+	if len(k) != 9 || k[0] != prefixChanges {
+		return 0, false
+	}
+	return kbsig.Seqno(binary.BigEndian.Uint64(k[1:])), true
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/keystead/keystead/engine/keys"
@@ -109,16 +108,14 @@ func (s *Store) openMark() error {
 }
 
 func (s *Store) storedGroup() (uint64, error) {
-	v, closer, err := s.db.Get(groupKey)
-	if errors.Is(err, pebble.ErrNotFound) {
+	v, err := reader{s.db}.Get(groupKey)
+	switch {
+	case errors.Is(err, ErrNotFound):
 		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read the newest group's number: %w", err)
-	}
-	defer closer.Close()
-	if len(v) != 8 {
-		return 0, fmt.Errorf("the newest group's number is malformed")
+	case err != nil:
+		return 0, fmt.Errorf("the newest group's number: %w", err)
+	case len(v) != 8:
+		return 0, fmt.Errorf("the newest group's number has %d bytes", len(v))
 	}
 	return binary.BigEndian.Uint64(v), nil
 }

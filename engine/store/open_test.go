@@ -234,7 +234,7 @@ func diesOfFatal() {
 func TestFatalEndsTheProcess(t *testing.T) {
 	t.Parallel()
 	out, err := child(t, childFatal, "1")
-	if err == nil || !strings.Contains(out, "panic: fsync a group of 1: the disk failed") {
+	if err == nil || !strings.Contains(out, "panic: sync 0") || !strings.Contains(out, ".log: the disk failed") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if strings.Contains(out, "update: <nil>") {

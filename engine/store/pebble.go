@@ -10,11 +10,12 @@ import (
 // This file holds what is particular about the database: how it is opened and how it
 // says that it cannot go on.
 
+// openDB opens the database; obsolete deletes its old files.
 func (s *Store) openDB(obsolete pebble.Cleaner) error {
 	cache := pebble.NewCache(s.opts.CacheBytes)
 	defer cache.Unref()
 	po := &pebble.Options{
-		FS:                          orderedFS{s.opts.FS},
+		FS:                          disk{s.opts.FS, s.diskFailed, s.early.refuse},
 		Cache:                       cache,
 		Cleaner:                     obsolete,
 		FormatMajorVersion:          formatVersion,
@@ -40,57 +41,58 @@ func (s *Store) openDB(obsolete pebble.Cleaner) error {
 			s.opts.Logger.Warn("store: writes stall", "reason", i.Reason)
 		},
 	}
-	db, err := s.early.open(s.opts.Dir, po)
-	if err != nil {
-		if isLockError(err) {
-			return fmt.Errorf("open store %s: %w (%v)", s.opts.Dir, ErrLocked, err)
-		}
-		return fmt.Errorf("open store %s: %w", s.opts.Dir, err)
+	var err error
+	if s.db, err = pebble.Open(s.opts.Dir, po); err != nil && isLockError(err) {
+		return fmt.Errorf("%w (%v)", ErrLocked, err)
 	}
-	s.db = db
-	return nil
+	return err
 }
 
-// early is the time in which the database opens. At a failing disk it panics, or
+// diskFailed is told of writes and syncs that failed, before the database is. What
+// fails while closing was not promised to anybody.
+func (s *Store) diskFailed(err error) {
+	s.early.refuse(err)
+	if !s.gone.Load() {
+		s.fail(err)
+	}
+}
+
+// early is the time in which a store opens. At a failing disk the database panics, or
 // calls Fatalf and goes on, or tries to flush its log again and again without end;
-// here each of these ends in an error. The database may then keep files and a
-// goroutine: the process has no use for it and will end.
+// when it gives up by itself, it closes what its compactions still work with, and they
+// panic. Here each of these ends in an error. What was opened by then stays open and
+// stands still: the process has no use for it and will end.
 type early struct {
 	mu      sync.Mutex
 	over    bool
-	refused chan error
+	refused chan error // of one
 }
 
-// open opens the database.
-func (e *early) open(dir string, o *pebble.Options) (*pebble.DB, error) {
-	type result struct {
-		db  *pebble.DB
-		err error
-	}
-	e.refused = make(chan error, 1)
-	opened := make(chan result, 1)
+// run opens the store, unless it is refused meanwhile.
+func (e *early) run(open func() error) error {
+	opened := make(chan error, 1)
 	go func() {
-		var r result
+		var err error
 		defer func() {
-			if p := recover(); p != nil {
-				r.err = fmt.Errorf("the database panicked: %v", p)
+			if r := recover(); r != nil {
+				err = fmt.Errorf("the database panicked: %v", r)
 			}
-			opened <- r
+			opened <- err
 		}()
-		r.db, r.err = pebble.Open(dir, o)
+		err = open()
 	}()
 	select {
 	case err := <-e.refused:
-		return nil, err
-	case r := <-opened:
+		return err
+	case err := <-opened:
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.over = true
 		select {
 		case err := <-e.refused:
-			return nil, err
+			return err
 		default:
-			return r.db, r.err
+			return err
 		}
 	}
 }

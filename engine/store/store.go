@@ -161,15 +161,9 @@ func Open(o Options) (*Store, error) {
 		sync:    make(chan *group, pipelineGroupsMax),
 		closing: make(chan struct{}),
 	}
-	obsolete := hold(pebble.DeleteCleaner{}.Clean)
-	if err := s.openDB(obsolete); err != nil {
-		return nil, err
-	}
-	if err := s.openRecords(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open store %s: %w", o.Dir, err), s.db.Close())
-	}
-	if err := obsolete.release(); err != nil {
-		o.Logger.Warn("store: an obsolete file stays", "err", err)
+	s.early.refused = make(chan error, 1)
+	if err := s.early.run(s.open); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
 	}
 	s.current.Store(newView(s.db.NewSnapshot(), nil))
 	if !o.ReadOnly {
@@ -180,52 +174,71 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-// openRecords reads or makes what the store itself keeps in and beside the database.
-func (s *Store) openRecords() error {
-	if err := s.openMeta(); err != nil {
+// open opens the database, and reads or makes what the store itself keeps in and
+// beside it.
+func (s *Store) open() error {
+	obsolete := hold(pebble.DeleteCleaner{}.Clean)
+	if err := s.openDB(obsolete); err != nil {
 		return err
 	}
-	if err := s.checkMark(); err != nil {
-		return err
+	err := s.openMeta()
+	if errors.Is(err, ErrNotFound) && !s.opts.ReadOnly {
+		// A new database gets its format only after it has begun its log in the
+		// oldest one; the log of the second start is in the new one.
+		if err = s.createMeta(); err == nil {
+			if err := s.db.Close(); err != nil {
+				return err
+			}
+			if err := s.openDB(obsolete); err != nil {
+				return err
+			}
+			err = s.openMeta()
+		}
 	}
-	if s.opts.ReadOnly {
-		return nil
+	if err == nil {
+		err = s.checkMark()
 	}
-	return s.openMark()
+	if err == nil && !s.opts.ReadOnly {
+		err = s.openMark()
+	}
+	if err != nil {
+		return errors.Join(err, s.db.Close())
+	}
+	if err := obsolete.release(); err != nil {
+		s.opts.Logger.Warn("store: an obsolete file stays", "err", err)
+	}
+	return nil
 }
 
-// openMeta reads, or on a new store writes, the schema version and the store's id.
+// openMeta reads the schema version and the store's id; the error is ErrNotFound if
+// the database has no version.
 func (s *Store) openMeta() error {
-	v, closer, err := s.db.Get(keys.Meta("schema"))
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
-		return s.createMeta()
-	case err != nil:
-		return fmt.Errorf("read the store's version: %w", err)
+	v, err := reader{s.db}.Get(keys.Meta("schema"))
+	if err != nil {
+		return fmt.Errorf("the store's version: %w", err)
 	}
-	version, convErr := strconv.Atoi(string(v))
-	closer.Close()
-	if convErr != nil || version < 1 {
+	version, err := strconv.Atoi(string(v))
+	if err != nil || version < 1 {
 		return fmt.Errorf("the store's version does not read as a number")
 	}
 	if version > schemaVersion {
 		return fmt.Errorf("store of version %d, this program knows %d: %w", version, schemaVersion, ErrNewer)
 	}
-	id, closer, err := s.db.Get(keys.Meta("id"))
+	id, err := reader{s.db}.Get(keys.Meta("id"))
 	if err != nil {
-		return fmt.Errorf("read the store's id: %w", err)
+		return fmt.Errorf("the store's id: %v", err)
 	}
-	defer closer.Close()
-	if n, err := hex.Decode(s.id[:], id); err != nil || n != len(s.id) {
+	if len(id) != hex.EncodedLen(len(s.id)) {
+		return fmt.Errorf("the store's id has %d characters", len(id))
+	}
+	if _, err := hex.Decode(s.id[:], id); err != nil {
 		return fmt.Errorf("the store's id is malformed")
 	}
 	return nil
 }
 
+// createMeta makes a new store of an empty database.
 func (s *Store) createMeta() error {
-	if s.opts.ReadOnly {
-		return fmt.Errorf("not a store: %w", ErrNotFound)
-	}
 	if err := s.checkEmpty(); err != nil {
 		return err
 	}
@@ -241,11 +254,6 @@ func (s *Store) createMeta() error {
 	_ = b.Set(keys.Meta("id"), []byte(hex.EncodeToString(s.id[:])), nil)
 	if err := b.Commit(pebble.Sync); err != nil {
 		return fmt.Errorf("write the store's version: %w", err)
-	}
-	// A new database gets its format only after its first log has been begun in the
-	// oldest one; the next log is in the new one.
-	if err := s.db.Flush(); err != nil {
-		return fmt.Errorf("begin a new log: %w", err)
 	}
 	return nil
 }

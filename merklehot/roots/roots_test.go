@@ -51,7 +51,7 @@ func TestGenesis(t *testing.T) {
 		t.Error("the kits' hashes are not in the root")
 	}
 	// The legacy tree proves that it knows nobody.
-	if _, err := checkPath(b.Legacy, namesKey("nobody"), tree.AppendSteps(nil, s.NamesPath("nobody"))); !errors.Is(err, errAbsent) {
+	if _, err := checkPath(b.Legacy, namesKey("nobody"), tree.AppendPath(nil, s.NamesPath("nobody"))); !errors.Is(err, errAbsent) {
 		t.Errorf("legacy path: %v", err)
 	}
 }
@@ -213,7 +213,7 @@ func checkPastRoot(t *rapid.T, s *State, v *store.View, n kbsig.Seqno, heights m
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := checkPath(root.Hash.String(), user(i).String(), tree.AppendSteps(nil, steps))
+	got, err := checkPath(root.Hash.String(), user(i).String(), tree.AppendPath(nil, steps))
 	h := heights[i]
 	switch {
 	case h == 0 && (leaf != nil || !errors.Is(err, errAbsent)):

@@ -108,7 +108,7 @@ func checkPast(t *rapid.T, m *records, now *Main, p past, id ID) {
 		t.Fatalf("leaf %s at %d: %q, want %q", id, p.version, leaf, value)
 	}
 	wire, again := p.tree.AppendPath([]byte("x"), id)
-	if !bytes.Equal(wire, AppendSteps([]byte("x"), then)) || !bytes.Equal(again, leaf) {
+	if !bytes.Equal(wire, AppendPath([]byte("x"), then)) || !bytes.Equal(again, leaf) {
 		t.Fatalf("two wire forms of the path of %s at %d", id, p.version)
 	}
 	got, err := verifyPath(wire[1:], p.root.String(), id.String())
@@ -121,7 +121,7 @@ func checkPast(t *rapid.T, m *records, now *Main, p past, id ID) {
 		if err != nil {
 			t.Fatalf("path of %s at %d: %v", id, p.version, err)
 		}
-		if !bytes.Equal(again, leaf) || !bytes.Equal(AppendSteps(nil, steps), AppendSteps(nil, then)) {
+		if !bytes.Equal(again, leaf) || !bytes.Equal(AppendPath(nil, steps), AppendPath(nil, then)) {
 			t.Fatalf("path of %s at %d differs from the one it had", id, p.version)
 		}
 	}
@@ -199,7 +199,7 @@ func TestLargeUpdateEqualsSmallOnes(t *testing.T) {
 	}
 	for _, c := range changed {
 		steps, leaf := large.Path(c.ID)
-		got, err := verifyPath(AppendSteps(nil, steps), large.Root().String(), c.ID.String())
+		got, err := verifyPath(AppendPath(nil, steps), large.Root().String(), c.ID.String())
 		if err != nil || !bytes.Equal(got, leaf) || !bytes.Equal(leaf, c.Leaf) {
 			t.Fatalf("path of %s: %q, %v", c.ID, got, err)
 		}
@@ -280,7 +280,7 @@ func TestDamagedRecordsAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := AppendSteps(nil, good)
+	want := AppendPath(nil, good)
 	harmless := 0
 	for k, v := range m.values {
 		for _, bit := range []int{0, 9, rng.IntN(8 * len(v))} {
@@ -289,7 +289,7 @@ func TestDamagedRecordsAreRefused(t *testing.T) {
 			steps, _, err := NewMain().PathAt(m, 59, tr.Root(), id)
 			v[bit/8] ^= 1 << (bit % 8)
 			switch {
-			case err == nil && bytes.Equal(AppendSteps(nil, steps), want):
+			case err == nil && bytes.Equal(AppendPath(nil, steps), want):
 				harmless++ // the path does not rest on this record
 			case err == nil:
 				t.Fatalf("record %x with bit %d flipped gives a wrong path", k, bit)
@@ -315,7 +315,7 @@ func TestNamesTree(t *testing.T) {
 	if leaf != nil || len(steps) != 1 {
 		t.Fatalf("path in the empty tree: %d steps", len(steps))
 	}
-	if _, err := verifyPath(AppendSteps(nil, steps), tr.Root().String(), hex.EncodeToString(id[:])); !errors.Is(err, errNoPath) {
+	if _, err := verifyPath(AppendPath(nil, steps), tr.Root().String(), hex.EncodeToString(id[:])); !errors.Is(err, errNoPath) {
 		t.Fatalf("absence does not verify: %v", err)
 	}
 	values := map[string]string{}
@@ -337,7 +337,7 @@ func TestNamesTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := verifyPath(AppendSteps(nil, steps), tr.Root().String(), hex.EncodeToString(append(append([]byte{1, 1}, make([]byte, 29)...), 1)))
+	got, err := verifyPath(AppendPath(nil, steps), tr.Root().String(), hex.EncodeToString(append(append([]byte{1, 1}, make([]byte, 29)...), 1)))
 	if err != nil || string(got) != `"00000000000000000000000000000119"` {
 		t.Fatalf("legacy path proves %s, %v", got, err)
 	}

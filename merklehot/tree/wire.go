@@ -35,8 +35,8 @@ func (t *Tree[K, H]) AppendPath(dst []byte, id K) (path, leaf []byte) {
 // pathBytes is what a path takes in a tree of a few million leaves.
 const pathBytes = 16 << 10
 
-// AppendSteps appends a path in the same form.
-func AppendSteps(dst []byte, steps []Step) []byte {
+// AppendPath appends a path in the same form.
+func AppendPath(dst []byte, steps []Step) []byte {
 	dst = append(dst, '[')
 	for i, s := range steps {
 		if i > 0 {

@@ -7,8 +7,13 @@ import (
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
 
+// tailsWholeMax is how many links at the end of a chain are never stubbed. A client
+// asks for the leaf first and for the links then, and wants to find the very link
+// that the leaf named, whole; meanwhile the chain may have grown.
+const tailsWholeMax = 16
+
 // sigGet: GET sig/get: the links of a chain after seqno low. With c3=2 links that
-// clients can do without are sent as stubs, never the last one.
+// clients can do without are sent as stubs, never the newest ones.
 // client: go/libkb/sig_chain.go:SigChain.LoadServerBody
 func sigGet(c *call) (any, error) {
 	low, err := c.seqno("low")
@@ -43,8 +48,8 @@ func (c *call) links(low kbsig.Seqno, stub bool) (any, error) {
 	}
 	sigs := []entryJSON{}
 	err = identity.Records(c.view(), uid, low, func(n kbsig.Seqno, rec sigchain.Record) error {
-		// The first link of the incarnation and the tail are needed whole.
-		e, err := rec.Entry(stub && n != st.Tail && n != st.EldestSeqno)
+		// The first link of the incarnation and what may be the tail are needed whole.
+		e, err := rec.Entry(stub && n <= st.Tail-tailsWholeMax && n != st.EldestSeqno)
 		sigs = append(sigs, entryJSON{e.SigVersion, e.SI1, e.SI2, e.S2, e.PayloadJSON})
 		return err
 	})

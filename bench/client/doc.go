@@ -13,7 +13,7 @@
 //
 // Everything a server says is checked when it arrives. A lie is reported as a
 // *Violation that names the broken Rule; rules.go lists all of them and the lie
-// table in lies_test.go breaks each one. A refusal by the server is a
+// tables of the tests break each one. A refusal by the server is a
 // *StatusError; everything else is a plain error of transport or of the caller.
 // Time and randomness are fields of Server; nothing here reads them elsewhere.
 //

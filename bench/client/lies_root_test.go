@@ -142,6 +142,12 @@ var rootLies = []lie{
 		})
 		return s.refresh()
 	}},
+	{RuleRollback, "a root from before the first", func(s *scene) error {
+		srv := s.server(2)
+		srv.FirstRoot = 1000
+		_, err := NewVerifier(srv, nil).RefreshRoot(s.t.Context())
+		return err
+	}},
 	{RuleFork, "two roots of one number", func(s *scene) error {
 		s.rewrite(s.v.LastRoot().Seqno)
 		_, err := NewVerifier(s.server(2), s.v.Witness).RefreshRoot(s.t.Context())

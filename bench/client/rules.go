@@ -8,7 +8,7 @@ import (
 // Rule names one promise of a server that a client can check.
 type Rule string
 
-// The rules. Each has at least one lie in lies_test.go.
+// The rules. Each has at least one lie in the tables of the tests.
 const (
 	// Replies.
 	RuleReply Rule = "reply" // an answer has the shape the protocol gives it

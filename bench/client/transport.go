@@ -41,8 +41,9 @@ type Server struct {
 	HTTP     *http.Client     // never follows anything that is not the server's
 	Now      func() time.Time // clock of signatures and tokens
 	Random   io.Reader        // source of keys and nonces; locked here
-	// FirstRoot is the seqno of the server's first root: 0 when unknown. Skip
-	// tables may name dummies only below it.
+	// FirstRoot is the seqno of the server's first root: 0 when unknown. No root may
+	// come from before it, and skip tables may name dummies only below it.
+	// client: go/libkb/merkle_checkpoint.go:GetMerkleCheckpoint
 	FirstRoot Seqno
 	// PathPollSeconds is the poll argument of current lookups; the stock client
 	// sends 10.

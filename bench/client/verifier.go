@@ -64,6 +64,9 @@ func (v *Verifier) LastRoot() *Root {
 // adopt remembers verified roots and moves to r if it is the newest.
 func (v *Verifier) adopt(r *Root, between []*Root, current bool) error {
 	for _, x := range append(between, r) {
+		if x.Seqno < v.srv.FirstRoot {
+			return violated(RuleRollback, x.subject(), "from before the first root, %d", v.srv.FirstRoot)
+		}
 		if err := v.Witness.see(x, v.srv.FirstRoot); err != nil {
 			return err
 		}

@@ -1,10 +1,8 @@
 package roots
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
@@ -14,17 +12,9 @@ import (
 
 // putChanges writes which leaves a root changed, so that whoever follows the roots
 // one by one (the archive, mirrors) need not search for it.
-func putChanges(tx *store.Tx, n kbsig.Seqno, changes []tree.Change[tree.ID]) {
-	ids := make([]tree.ID, len(changes))
-	for i, c := range changes {
-		ids[i] = c.ID
-	}
-	slices.SortFunc(ids, func(a, b tree.ID) int { return bytes.Compare(a[:], b[:]) })
-	ids = slices.Compact(ids)
-	b := make([]byte, 0, len(ids)*len(tree.ID{}))
-	for _, id := range ids {
-		b = append(b, id[:]...)
-	}
+func putChanges(tx *store.Tx, n kbsig.Seqno, d *tree.MainDelta) {
+	var b []byte
+	d.Leaves(func(c tree.Change[tree.ID]) { b = append(b, c.ID[:]...) })
 	tx.Set(keys.Changes(n), b)
 }
 

@@ -213,7 +213,11 @@ func checkPastRoot(t *rapid.T, s *State, v *store.View, n kbsig.Seqno, heights m
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := checkPath(root.Hash.String(), user(i).String(), tree.AppendPath(nil, steps))
+	wire, again, err := s.AppendPath(nil, v, user(i), n)
+	if err != nil || !bytes.Equal(again, leaf) || !bytes.Equal(wire, tree.AppendPath(nil, steps)) {
+		t.Fatalf("user %d at root %d: two forms of one path, %v", i, n, err)
+	}
+	got, err := checkPath(root.Hash.String(), user(i).String(), wire)
 	h := heights[i]
 	switch {
 	case h == 0 && (leaf != nil || !errors.Is(err, errAbsent)):
@@ -247,7 +251,8 @@ func TestNoSuchRoot(t *testing.T) {
 		_, err1 := s.RootAt(v, n)
 		_, _, err2 := s.Path(v, user(1), n)
 		_, err3 := s.SkipsBetween(v, min(n, s.Root().Seqno), max(n, s.Root().Seqno))
-		for i, err := range []error{err1, err2, err3} {
+		_, _, err4 := s.AppendPath(nil, v, user(1), n)
+		for i, err := range []error{err1, err2, err3, err4} {
 			if !errors.Is(err, ErrNoRoot) {
 				t.Errorf("root %d, question %d: %v", n, i, err)
 			}

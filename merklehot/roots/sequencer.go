@@ -82,7 +82,7 @@ func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
 	}
 	made := 0
 	if delta != nil {
-		putChanges(tx, root.Seqno, changes)
+		putChanges(tx, root.Seqno, delta)
 		delta.Write(tx, root.Seqno)
 		made = delta.Bytes()
 	}

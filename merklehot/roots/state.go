@@ -136,6 +136,19 @@ func (s *State) Path(r store.Reader, id tree.ID, n kbsig.Seqno) (steps []tree.St
 	return s.tree().PathAt(r, n, root.Hash, id)
 }
 
+// AppendPath appends the same in the form of merkle/path, without the steps between.
+func (s *State) AppendPath(dst []byte, r store.Reader, id tree.ID, n kbsig.Seqno) (path, leaf []byte, err error) {
+	if v := s.at(n); v != nil {
+		path, leaf = v.tree.AppendPath(dst, id)
+		return path, leaf, nil
+	}
+	steps, leaf, err := s.Path(r, id, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	return tree.AppendPath(dst, steps), leaf, nil
+}
+
 // LeafChangedAfter reports whether a leaf has another value now than in root tail,
 // so that a client which holds tail must fetch a newer root first. A tail that is
 // not ours, or newer than the newest root, has seen nothing.

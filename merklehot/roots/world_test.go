@@ -42,6 +42,7 @@ func (m *markRecord) Advance(old, next highwater.Mark) error {
 type world struct {
 	t     testing.TB
 	fs    *vfs.MemFS
+	via   vfs.FS // what the store is given, if not fs
 	clock *clock.Fake
 	mark  *markRecord
 	rng   *rand.ChaCha8
@@ -69,12 +70,16 @@ func testKey(seed byte) ed25519.PrivateKey {
 // open opens the store and starts the sequencer; after an error the store is closed.
 func (w *world) open() error {
 	w.fatal = nil
+	fs := vfs.FS(w.fs)
+	if w.via != nil {
+		fs = w.via
+	}
 	st, err := store.Open(store.Options{
-		Dir: "data", FS: w.fs, Clock: w.clock.Now, Rand: w.rng, CacheBytes: 1 << 20,
+		Dir: "data", FS: fs, Clock: w.clock.Now, Rand: w.rng, CacheBytes: 1 << 20,
 		Fatal: func(err error) { w.fatal = err },
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		return err
 	}
 	seq, err := Start(context.Background(), st, w.cfg)
 	if err != nil {

@@ -74,7 +74,8 @@ type part[K IDs, H Sums] struct {
 	nodes  []touched[K, H]
 }
 
-// Leaves calls fn for each value that is new. The value must not be modified.
+// Leaves calls fn for each value that is new, in id order. The value must not be
+// modified.
 func (d *Delta[K, H]) Leaves(fn func(Change[K])) {
 	for _, p := range d.parts {
 		for _, c := range p.leaves {

@@ -40,6 +40,7 @@ func (t *Tree[K, H]) Load(r store.Reader) (*Tree[K, H], error) {
 
 func newestLeaves[K IDs](r store.Reader, tree keys.Tree) ([]Change[K], error) {
 	var all []Change[K]
+	var room arena
 	lo, hi := keys.Leaves(tree), keys.End(keys.Leaves(tree))
 	for lo != nil {
 		from := lo
@@ -63,7 +64,7 @@ func newestLeaves[K IDs](r store.Reader, tree keys.Tree) ([]Change[K], error) {
 			for i := range len(c.ID) {
 				c.ID[i] = id[i]
 			}
-			c.Leaf = bytes.Clone(v)
+			c.Leaf = room.copy(v)
 			all = append(all, c)
 			return nil
 		})
@@ -72,4 +73,19 @@ func newestLeaves[K IDs](r store.Reader, tree keys.Tree) ([]Change[K], error) {
 		}
 	}
 	return all, nil
+}
+
+// arena copies many small values into a few large pieces of memory. They live until
+// the tree has its own copies.
+type arena struct{ room []byte }
+
+const arenaBytes = 1 << 20
+
+func (a *arena) copy(v []byte) []byte {
+	if cap(a.room)-len(a.room) < len(v) {
+		a.room = make([]byte, 0, max(arenaBytes, len(v)))
+	}
+	from := len(a.room)
+	a.room = append(a.room, v...)
+	return a.room[from:len(a.room):len(a.room)]
 }

@@ -94,8 +94,9 @@ func (s ShortSum) String() string { return hex.EncodeToString(s[:]) }
 
 // Main is the tree of users and teams; Names the legacy one.
 type (
-	Main  = Tree[ID, kbsig.NodeHash]
-	Names = Tree[NameHash, ShortSum]
+	Main      = Tree[ID, kbsig.NodeHash]
+	MainDelta = Delta[ID, kbsig.NodeHash]
+	Names     = Tree[NameHash, ShortSum]
 )
 
 // Tree is one version of a Merkle tree. Get the first from NewMain or NewNames.

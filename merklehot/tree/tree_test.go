@@ -197,7 +197,10 @@ func TestLargeUpdateEqualsSmallOnes(t *testing.T) {
 	if len(changed) > len(changes) || len(changed) < len(changes)/2 {
 		t.Fatalf("%d leaves changed by %d changes", len(changed), len(changes))
 	}
-	for _, c := range changed {
+	for i, c := range changed {
+		if i > 0 && bytes.Compare(changed[i-1].ID[:], c.ID[:]) >= 0 {
+			t.Fatal("changed leaves out of order")
+		}
 		steps, leaf := large.Path(c.ID)
 		got, err := verifyPath(AppendPath(nil, steps), large.Root().String(), c.ID.String())
 		if err != nil || !bytes.Equal(got, leaf) || !bytes.Equal(leaf, c.Leaf) {

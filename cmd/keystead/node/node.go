@@ -2,8 +2,8 @@
 // or loads the signing key and the genesis, and listens on the doors.
 //
 // It decides nothing: rules live in the rooms, settings in cmd/keystead/config. The
-// data folder holds store/ (the database), keys/ (the signing key) and
-// endpoints.json; the high-water record lies beside the folder, so that restoring
+// data folder holds store/ (the database), keys/ (the signing key), archive/ (the plain copy
+// of what was signed) and endpoints.json; the high-water record lies beside the folder, so that restoring
 // the folder does not restore the record with it.
 package node
 
@@ -33,6 +33,7 @@ import (
 	"github.com/keystead/keystead/engine/highwater"
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/archive"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/roots"
 )
@@ -84,7 +85,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Bo
 func RunIn(ctx context.Context, w World, cfg config.Config, log *slog.Logger, ready func(Bound) error) (err error) {
 	n := &node{World: w, cfg: cfg, log: log, reg: prometheus.NewRegistry(), fatal: make(chan error, 1)}
 	defer func() { err = errors.Join(err, n.close()) }()
-	for _, step := range []func() error{n.openData, n.startRoots, n.buildDoors, n.listen} {
+	for _, step := range []func() error{n.openData, n.startRoots, n.openArchive, n.buildDoors, n.listen} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -106,6 +107,7 @@ type node struct {
 	store *store.Store
 	mark  *highwater.Record
 	seq   *roots.Sequencer
+	arch  *archive.Writer
 
 	metrics *observe.Metrics
 	rest    *rest.Server
@@ -196,6 +198,15 @@ func (n *node) startRoots() error {
 	return err
 }
 
+func (n *node) openArchive() error {
+	w, err := archive.Open(n.FS, n.cfg.ArchivePath(), n.store.ID())
+	if errors.Is(err, archive.ErrDamaged) || errors.Is(err, archive.ErrForeign) {
+		return fmt.Errorf("%w\nThe store is not affected. Move the folder %s away; a new archive is then written from the store.", err, n.cfg.ArchivePath())
+	}
+	n.arch = w
+	return err
+}
+
 func (n *node) buildDoors() error {
 	a, err := auth.New(n.store, n.Clock, n.Rand)
 	if err != nil {
@@ -247,6 +258,9 @@ func (n *node) close() error {
 				errs = append(errs, err)
 			}
 		}
+	}
+	if n.arch != nil {
+		errs = append(errs, n.arch.Close())
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())

@@ -23,6 +23,8 @@ const (
 	// sweepMax how many at a time.
 	sweepInterval = 10 * time.Minute
 	sweepMax      = 2000
+	// archiveInterval is how far the archive may lag behind the store.
+	archiveInterval = time.Second
 	// healthAgeMax is how old the newest root may be, beyond the heartbeat, before
 	// the server calls itself unhealthy.
 	healthAgeMax = 10 * time.Minute
@@ -77,14 +79,21 @@ func (n *node) serve(ctx context.Context) error {
 
 // background keeps the tree's clock moving and sweeps what has expired.
 func (n *node) background(ctx context.Context) {
-	beat, sweep := time.NewTicker(beatCheck), time.NewTicker(sweepInterval)
+	beat, sweep, copying := time.NewTicker(beatCheck), time.NewTicker(sweepInterval), time.NewTicker(archiveInterval)
 	defer beat.Stop()
 	defer sweep.Stop()
+	defer copying.Stop()
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
+			// The copy ends where the store does.
+			if err := n.followRoots(context.Background()); err != nil {
+				n.log.Error("the archive did not catch up", "err", err)
+			}
 			return
+		case <-copying.C:
+			err = n.followRoots(ctx)
 		case <-beat.C:
 			if n.cfg.Merkle.Heartbeat > 0 {
 				err = n.seq.Heartbeat(ctx)
@@ -102,6 +111,16 @@ func (n *node) background(ctx context.Context) {
 			n.log.Error("background work failed", "err", err)
 		}
 	}
+}
+
+// followRoots brings the archive up to the newest root.
+func (n *node) followRoots(ctx context.Context) error {
+	v := n.store.View()
+	defer v.Close()
+	if err := n.arch.Follow(ctx, v, n.Clock()); err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	return nil
 }
 
 // opsServer answers the operator: metrics and health.

@@ -1,0 +1,181 @@
+package archive
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/tree"
+)
+
+// Summary is what an archive holds.
+type Summary struct {
+	StoreID     [16]byte
+	Roots       int
+	Links       int
+	Users       int
+	Newest      kbsig.Seqno
+	HashMeta    kbsig.HashMeta // of the newest root
+	Tree        kbsig.NodeHash // recomputed from the leaves, equal to the newest root's
+	NewestCtime int64          // unix seconds
+}
+
+// Rebuild reads an archive from its first byte and believes nothing: every root's
+// signature by kid, the roots' numbers and order, every link played against the chain
+// before it, every leaf against the chain that it names, and the tree over all leaves
+// against each root that changed it last. The error says what does not hold.
+//
+// It keeps all chains in memory: about 2 KiB a user.
+func Rebuild(fs vfs.FS, dir string, kid kbsig.KID) (Summary, error) {
+	r := &rebuild{
+		kid: kid, names: map[kbsig.UID]kbsig.Username{}, chains: map[kbsig.UID]*sigchain.State{},
+		roots: map[kbsig.Seqno]sigchain.RootRef{}, kids: map[kbsig.KID]kbsig.UID{}, tree: tree.NewMain(),
+	}
+	store, err := Read(fs, dir, r.block)
+	if err != nil {
+		return r.sum, err
+	}
+	r.sum.StoreID, r.sum.Users = store, len(r.names)
+	return r.sum, nil
+}
+
+type rebuild struct {
+	kid    kbsig.KID
+	names  map[kbsig.UID]kbsig.Username
+	chains map[kbsig.UID]*sigchain.State
+	kids   map[kbsig.KID]kbsig.UID
+	roots  map[kbsig.Seqno]sigchain.RootRef
+	tree   *tree.Main
+	sum    Summary
+}
+
+func (r *rebuild) block(b *Block) error {
+	for _, n := range b.Names {
+		if kbsig.UIDOf(n.Name) != n.UID || r.names[n.UID] != "" {
+			return fmt.Errorf("name of %s is wrong or stands twice", n.UID)
+		}
+		r.names[n.UID], r.chains[n.UID] = n.Name, sigchain.NewState(n.UID, n.Name)
+	}
+	for _, l := range b.Links {
+		if err := r.link(l); err != nil {
+			return fmt.Errorf("link %d of %s: %w", l.Seqno, l.UID, err)
+		}
+	}
+	changes := make([]tree.Change[tree.ID], len(b.Leaves))
+	for i, l := range b.Leaves {
+		if err := r.leaf(l); err != nil {
+			return fmt.Errorf("leaf %x: %w", l.ID[:], err)
+		}
+		changes[i] = tree.Change[tree.ID]{ID: l.ID, Leaf: l.JSON}
+	}
+	next, _, err := r.tree.Update(changes, nil)
+	if err != nil {
+		return err
+	}
+	r.tree = next
+	return r.root(b)
+}
+
+func (r *rebuild) link(l Link) error {
+	st := r.chains[l.UID]
+	if st == nil {
+		return fmt.Errorf("nobody of that id")
+	}
+	link, err := l.Record.Link()
+	if err != nil {
+		return err
+	}
+	if st, err = st.Apply(link, r); err != nil {
+		return err
+	}
+	r.chains[l.UID] = st
+	for _, k := range st.AllKIDs() {
+		r.kids[k] = l.UID
+	}
+	r.sum.Links++
+	return nil
+}
+
+// leaf holds a leaf to the chain it stands for. A reset takes the eldest key away.
+func (r *rebuild) leaf(l Leaf) error {
+	v, err := tree.ParseLeaf(l.JSON)
+	if err != nil {
+		return err
+	}
+	uid, err := kbsig.ParseUID(fmt.Sprintf("%x", l.ID[:]))
+	if err != nil {
+		return nil // a team
+	}
+	st := r.chains[uid]
+	if st == nil {
+		return fmt.Errorf("leaf of nobody")
+	}
+	if v.Eldest.IsZero() && !st.Eldest.IsZero() {
+		st = st.Reset()
+		r.chains[uid] = st
+	}
+	want := tree.Triple{Seqno: st.Tail, Link: st.TailLink, Sig: st.TailSig}
+	if v.Public != want || v.Eldest != st.Eldest {
+		return fmt.Errorf("it does not say what the chain says")
+	}
+	return nil
+}
+
+func (r *rebuild) root(b *Block) error {
+	sig, err := kbsig.DecodeSignature(b.Root)
+	if err != nil {
+		return err
+	}
+	if sig.KID != r.kid {
+		return fmt.Errorf("root is signed by %s, not %s", sig.KID, r.kid)
+	}
+	if err := sig.Verify(); err != nil {
+		return err
+	}
+	var p struct {
+		Body struct {
+			Seqno kbsig.Seqno `json:"seqno"`
+			Root  string      `json:"root"`
+		} `json:"body"`
+		Ctime int64 `json:"ctime"`
+	}
+	if err := json.NewDecoder(bytes.NewReader(sig.Payload)).Decode(&p); err != nil {
+		return err
+	}
+	top := r.tree.Root()
+	if p.Body.Seqno != b.Seqno || p.Body.Root != kbsig.NodeHash(top).String() || p.Ctime < r.sum.NewestCtime {
+		return fmt.Errorf("root has another number or tree, or its time goes back")
+	}
+	hash := kbsig.HashMeta(kbsig.LinkIDOf(sig.Payload))
+	r.roots[b.Seqno] = sigchain.RootRef{Seqno: b.Seqno, HashMeta: hash, NodeHash: kbsig.NodeHash(top), Ctime: p.Ctime}
+	r.sum.Roots++
+	r.sum.Newest, r.sum.HashMeta, r.sum.Tree, r.sum.NewestCtime = b.Seqno, hash, kbsig.NodeHash(top), p.Ctime
+	return nil
+}
+
+// The rest is sigchain.Env: what the chains are judged against.
+
+// Now is the time of the newest root: links were judged at their arrival.
+func (r *rebuild) Now() time.Time { return time.Unix(r.sum.NewestCtime, 0).Add(24 * time.Hour) }
+
+func (r *rebuild) Root(n kbsig.Seqno) (sigchain.RootRef, bool, error) {
+	ref, ok := r.roots[n]
+	return ref, ok, nil
+}
+
+func (r *rebuild) LatestRoot() kbsig.Seqno { return r.sum.Newest }
+
+func (r *rebuild) KIDTaken(k kbsig.KID) (bool, error) {
+	_, ok := r.kids[k]
+	return ok, nil
+}
+
+func (r *rebuild) UserExists(u kbsig.UID) (bool, error) {
+	_, ok := r.names[u]
+	return ok, nil
+}

@@ -99,6 +99,10 @@ func TestArchiveRebuildsTheTree(t *testing.T) {
 	if sum.HashMeta.String() != newest.HashMeta.String() || sum.Users != 6 {
 		t.Fatalf("rebuilt root %d %s of %d users, the newest seen is %d %s", sum.Newest, sum.HashMeta, sum.Users, newest.Seqno, newest.HashMeta)
 	}
+	var said bytes.Buffer
+	if err := Audit(ctx, dir, &said); err != nil {
+		t.Fatalf("verify: %v\n%s", err, &said)
+	}
 	_, foreign, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)

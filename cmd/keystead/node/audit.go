@@ -2,12 +2,20 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
+	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/archive"
 	"github.com/keystead/keystead/merklehot/audit"
+	"github.com/keystead/keystead/merklehot/roots"
 )
 
 // Audit replays everything that the data folder holds and writes what it found,
@@ -25,5 +33,29 @@ func Audit(ctx context.Context, dir string, out io.Writer) error {
 	defer st.Close()
 	v := st.View()
 	defer v.Close()
-	return audit.Run(ctx, v, kid, out)
+	return errors.Join(audit.Run(ctx, v, kid, out), auditArchive(st, v, filepath.Join(dir, "archive"), kid, out))
+}
+
+// auditArchive rebuilds the tree from the archive alone and compares it with the
+// store. An archive in another place is checked where it lies, with a copy of the
+// data folder beside it.
+func auditArchive(st *store.Store, v *store.View, dir string, kid kbsig.KID, out io.Writer) error {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintf(out, "archive: none in %s\n", dir)
+		return nil
+	}
+	sum, err := archive.Rebuild(vfs.Default, dir, kid)
+	if err != nil {
+		return fmt.Errorf("archive: %w", err)
+	}
+	if sum.Roots == 0 {
+		fmt.Fprintln(out, "archive: empty")
+		return nil
+	}
+	root, err := roots.RootAt(v, sum.Newest)
+	if err != nil || sum.StoreID != st.ID() || root.HashMeta != sum.HashMeta {
+		return fmt.Errorf("archive: it ends with root %d %s, which is not the store's: %w", sum.Newest, sum.HashMeta, errors.Join(err, archive.ErrForeign))
+	}
+	fmt.Fprintf(out, "archive: %d roots, %d users and %d links rebuild the tree of root %d\n", sum.Roots, sum.Users, sum.Links, sum.Newest)
+	return nil
 }

@@ -82,7 +82,7 @@ func RunWith(ctx context.Context, r store.Reader, o Options, out io.Writer) erro
 	}
 	a := &auditor{ctx: ctx, r: r, opts: o, out: out}
 	a.tree.check = a.node
-	for _, pass := range []func() error{a.keyspace, a.roots, a.users, a.indexes, a.wholeTree} {
+	for _, pass := range []func() error{a.keyspace, a.roots, a.users, a.indexes, a.changes, a.wholeTree} {
 		if err := pass(); err != nil && !errors.Is(err, errEnough) {
 			return fmt.Errorf("audit: %w", err)
 		} else if err != nil {

@@ -70,12 +70,18 @@ var families = []family{
 	{name: "message", key: keys.Gregor(zero.uid, []byte{1}), fits: isMessage},
 	{name: "root", key: keys.Root(1), parts: "n"},
 	{name: "root index entry", key: keys.RootHash(kbsig.HashMeta{}), parts: "h"},
+	{name: "list of changes", key: keys.Changes(1), parts: "n"},
 	{name: "leaf value", key: keys.Leaf(keys.TreeMain, zero.uid[:], 1), fits: isLeaf},
 	{name: "tree record", key: keys.Node(keys.TreeMain, 0, zero.uid[:], 1), fits: isNode},
 }
 
-// ofUsers are the families that begin with a user besides those whose parts say so.
-var ofUsers = map[byte]bool{keys.Favorite(zero.uid, 1, "x")[0]: true, keys.Gregor(zero.uid, []byte{1})[0]: true}
+// userAt is where the user stands in keys of families whose parts do not say so: in
+// front, or as the id of a leaf of the main tree.
+var userAt = map[byte]int{
+	keys.Favorite(zero.uid, 1, "x")[0]:          1,
+	keys.Gregor(zero.uid, []byte{1})[0]:         1,
+	keys.Leaf(keys.TreeMain, zero.uid[:], 1)[0]: 2,
+}
 
 // keyspace is the pass over all keys: each must be of a known family and well formed,
 // and, where it names a user, there must be such an account.
@@ -84,7 +90,8 @@ func (a *auditor) keyspace() error {
 	for i := range families {
 		byPrefix[families[i].key[0]] = &families[i]
 	}
-	var last [17]byte // family and user that were looked up last
+	var lastFamily byte // and user that were looked up last
+	var lastUser kbsig.UID
 	return a.r.Scan(nil, nil, func(k, v []byte) error {
 		if err := a.pause(); err != nil {
 			return err
@@ -99,8 +106,8 @@ func (a *auditor) keyspace() error {
 			a.problem("key %s: malformed key of a %s", keyText(k), f.name)
 			return nil
 		}
-		if u, ok := f.user(k); ok && [17]byte(k[:17]) != last {
-			last = [17]byte(k[:17])
+		if u, ok := f.user(k); ok && (u != lastUser || k[0] != lastFamily) {
+			lastUser, lastFamily = u, k[0]
 			known, err := store.Has(a.r, keys.Account(u))
 			if err != nil {
 				return err
@@ -134,10 +141,14 @@ func keyText(k []byte) string {
 
 // user is the user whose record it is, if it is a user's.
 func (f *family) user(k []byte) (u kbsig.UID, ok bool) {
-	if (f.parts == "" || f.parts[0] != 'u') && !ofUsers[k[0]] {
+	at := userAt[k[0]]
+	if f.parts != "" && f.parts[0] == 'u' {
+		at = 1
+	}
+	if at == 0 {
 		return u, false
 	}
-	return kbsig.UID(k[1:17]), true
+	return kbsig.UID(k[at : at+len(u)]), true
 }
 
 func (f *family) wellFormed(k []byte) bool {
@@ -205,17 +216,16 @@ func isMessage(k []byte) bool {
 	return ok && partOK('u', k[1:17])
 }
 
-// treeIDBytes are the lengths of the ids of each tree.
-var treeIDBytes = map[keys.Tree]int{keys.TreeMain: 16, keys.TreeNames: 32}
-
+// isLeaf takes leaves of users only: the legacy tree is empty, since every user's id is
+// the hash of the name.
 func isLeaf(k []byte) bool {
 	t, id, n, ok := keys.LeafOf(k)
-	return ok && len(id) > 0 && len(id) == treeIDBytes[t] && n > 0
+	return ok && t == keys.TreeMain && len(id) == idBytes && partOK('u', id) && n > 0
 }
 
 func isNode(k []byte) bool {
 	t, depth, _, n, ok := keys.NodeOf(k)
-	return ok && treeIDBytes[t] > 0 && depth < 2*treeIDBytes[t] && n > 0
+	return ok && t == keys.TreeMain && depth < 2*idBytes && n > 0
 }
 
 func decodes[T any](_, v []byte) error {

@@ -27,8 +27,8 @@ func (a *auditor) leafHistory(u *user) error {
 		if err := a.pause(); err != nil {
 			return err
 		}
-		_, id, n, ok := keys.LeafOf(k)
-		if !ok || len(id) != len(u.uid) || n < 1 {
+		_, _, n, ok := keys.LeafOf(k)
+		if !ok || !isLeaf(k) {
 			return nil // said by the pass over the keys
 		}
 		a.leafValues++

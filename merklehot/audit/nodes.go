@@ -124,21 +124,17 @@ func (a *auditor) strayNodes() error {
 		return nil
 	}
 	return a.r.Scan(all, keys.End(all), func(k, _ []byte) error {
-		t, depth, prefix, n, ok := keys.NodeOf(k)
-		if !ok {
+		_, depth, prefix, n, ok := keys.NodeOf(k)
+		if !ok || !isNode(k) {
 			return nil // said by the pass over the keys
 		}
 		s := subtree{depth: depth}
 		copy(s.prefix[:], prefix)
-		there := depth == 0
-		if t == keys.TreeMain && depth < 2*idBytes {
-			under, err := a.idsUnder(&s)
-			if err != nil {
-				return err
-			}
-			there = there || under > leafIDsMax
+		under, err := a.idsUnder(&s)
+		if err != nil {
+			return err
 		}
-		if t != keys.TreeMain || !there {
+		if under <= leafIDsMax && (depth > 0 || under == 0) {
 			a.problem("tree record of node %q at root %d: the tree has no such node", s.name(), n)
 		}
 		return a.pause()

@@ -1,0 +1,192 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+)
+
+// A store that only the server has written holds together, whether a sample of paths
+// is verified or all of them, and the summary counts what is there.
+func TestSoundStorePasses(t *testing.T) {
+	s := newScene(t)
+	for _, o := range []Options{{}, {Paths: 10}, {Paths: AllPaths}} {
+		out, err := s.audit(o)
+		if err != nil {
+			t.Fatalf("paths %d: %v\n%s", o.Paths, err, out)
+		}
+		if strings.Count(out, "\n") != 1 || !strings.HasSuffix(out, ": 0 problems\n") || !strings.Contains(out, " 63 accounts, ") {
+			t.Errorf("paths %d: %s", o.Paths, out)
+		}
+	}
+}
+
+// prefixes of families whose every record the rest of the store determines.
+func determined() string {
+	var u kbsig.UID
+	var k kbsig.KID
+	var d kbsig.DeviceID
+	var out []byte
+	for _, key := range [][]byte{
+		keys.Link(u, 1), keys.Chain(u), keys.KIDOwner(k), keys.SigID(kbsig.SigIDBase{}), keys.ActiveDevice(u, d),
+		keys.Follow(u, u), keys.Follower(u, u), keys.Name("x"), keys.Mail("x"), keys.Root(1), keys.RootHash(kbsig.HashMeta{}), keys.Changes(1),
+		keys.Leaf(keys.TreeMain, u[:], 1), keys.Node(keys.TreeMain, 0, u[:], 1),
+	} {
+		out = append(out, key[0])
+	}
+	return string(out)
+}
+
+// records lists the keys of families, by their prefix bytes.
+func (s *scene) records(prefixes string) (out [][]byte) {
+	v := s.st.View()
+	defer v.Close()
+	for _, p := range []byte(prefixes) {
+		s.must(v.Scan([]byte{p}, []byte{p + 1}, func(k, _ []byte) error {
+			out = append(out, bytes.Clone(k))
+			return nil
+		}))
+	}
+	return out
+}
+
+// Any one bit that flips in a record of the truth or of its indexes is found.
+func TestAnyFlippedBitIsFound(t *testing.T) {
+	s := newScene(t)
+	all := s.records(determined())
+	rapid.Check(t, func(t *rapid.T) {
+		k := rapid.SampledFrom(all).Draw(t, "key")
+		out, err := s.damaged(func(tx *store.Tx) {
+			change(s, tx, k, func(v []byte) []byte {
+				v[rapid.IntRange(0, len(v)-1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+				return v
+			})
+		})
+		if !errors.Is(err, ErrDamaged) {
+			t.Fatalf("not found: %v\n%s", err, out)
+		}
+	})
+}
+
+// Any one record of the truth, its indexes, the accounts and the newest boxes that is
+// lost is found.
+func TestAnyLostRecordIsFound(t *testing.T) {
+	s := newScene(t)
+	all := s.records(determined() + string([]byte{keys.Accounts()[0], keys.PUKBox(kbsig.UID{}, 1, kbsig.KID{})[0], keys.PUKPrev(kbsig.UID{}, 1)[0]}))
+	rapid.Check(t, func(t *rapid.T) {
+		k := rapid.SampledFrom(all).Draw(t, "key")
+		out, err := s.damaged(func(tx *store.Tx) { tx.Delete(k) })
+		if !errors.Is(err, ErrDamaged) {
+			t.Fatalf("not found: %v\n%s", err, out)
+		}
+	})
+}
+
+// Whatever a record is replaced with, the audit reports or passes; it does not panic
+// and does not fail to finish.
+func TestGarbageDoesNotStopTheAudit(t *testing.T) {
+	s := newScene(t)
+	var every []byte
+	for _, f := range families {
+		every = append(every, f.key[0])
+	}
+	all := s.records(string(every))
+	rapid.Check(t, func(t *rapid.T) {
+		k := rapid.SampledFrom(all).Draw(t, "key")
+		out, err := s.damaged(func(tx *store.Tx) {
+			change(s, tx, k, func(v []byte) []byte {
+				cut := rapid.IntRange(0, len(v)).Draw(t, "cut")
+				return append(v[:cut], rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "garbage")...)
+			})
+		})
+		if err != nil && !errors.Is(err, ErrDamaged) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	})
+}
+
+// An audit that finds too much stops after a bounded number of lines.
+func TestManyProblemsEndTheAudit(t *testing.T) {
+	s := newScene(t)
+	out, err := s.damaged(func(tx *store.Tx) {
+		for _, k := range s.records(determined()) {
+			change(s, tx, k, flip(0))
+		}
+	})
+	if !errors.Is(err, ErrDamaged) {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out, "\n"); n != problemsMax+2 || !strings.Contains(out, "\nstopped after 100 problems\n") {
+		t.Errorf("%d lines:\n%s", n, out)
+	}
+}
+
+// An audit ends when its context does, and says so.
+func TestAuditEndsWithItsContext(t *testing.T) {
+	s := newScene(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	v := s.st.View()
+	defer v.Close()
+	if err := Run(ctx, v, s.seq.KID(), io.Discard); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Roots that another key has signed are found, whoever asks.
+func TestAnotherKeyIsFound(t *testing.T) {
+	s := newScene(t)
+	v := s.st.View()
+	defer v.Close()
+	var out bytes.Buffer
+	err := Run(t.Context(), v, kbsig.NewKID(kbsig.KIDTypeEdDSA, [32]byte{3}), &out)
+	if !errors.Is(err, ErrDamaged) || !strings.Contains(out.String(), "root 5323658: signed by ") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// The audit knows every family of keys that engine/keys has, and no other: a new one
+// gets an auditor before it gets records.
+func TestEveryFamilyIsKnown(t *testing.T) {
+	text, err := os.ReadFile("../../engine/keys/keys.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[byte]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^//\t([A-Za-z])[ \t]+\S`).FindAllSubmatch(text, -1) {
+		want[m[1][0]] = true
+	}
+	if len(want) < 20 {
+		t.Fatalf("the map in engine/keys was not understood: %d families", len(want))
+	}
+	for _, f := range families {
+		if !want[f.key[0]] {
+			t.Errorf("family %q of %ss is not in the map, or twice here", f.key[0], f.name)
+		}
+		delete(want, f.key[0])
+		if f.parts == "" {
+			continue
+		}
+		size := 1
+		for _, p := range []byte(f.parts) {
+			size += partSizes[p]
+		}
+		if size != len(f.key) {
+			t.Errorf("keys of a %s have %d bytes, its parts %d", f.name, len(f.key), size)
+		}
+	}
+	for p := range want {
+		t.Errorf("family %q of engine/keys has no auditor", p)
+	}
+}

@@ -3,7 +3,7 @@
 GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test race fuzz lint docs spec ci clean
+.PHONY: help run build test race fuzz crash lint docs spec ci clean
 
 help:            ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ race:            ## the tests under the race detector, shorter
 
 fuzz:            ## each fuzz target for some seconds
 	.ci/run fuzz
+
+crash:           ## kill the server 300 times under load and look for what is lost
+	$(GO) run ./bench/crash -cycles 300
 
 lint:            ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/keystead/keystead/bench/client"
+)
+
+var binary struct {
+	dir  string // of all tests
+	once sync.Once
+	path string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	var err error
+	if binary.dir, err = os.MkdirTemp("", "keystead-crash-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(binary.dir) // a temporary folder
+	os.Exit(code)
+}
+
+// short is the form that fits into a test, with the server built once.
+func short(t *testing.T) options {
+	t.Helper()
+	binary.once.Do(func() { binary.path, binary.err = build(context.Background(), binary.dir) })
+	if binary.err != nil {
+		t.Fatal(binary.err)
+	}
+	o := defaults()
+	o.bin = binary.path
+	o.cycles, o.workers, o.stopNth, o.flips = 3, 4, 3, 2*len(fileKinds)
+	o.loadMin, o.loadMax = 100*time.Millisecond, 700*time.Millisecond
+	if testing.Short() {
+		o.cycles, o.flips, o.folders = 2, 0, false
+	}
+	o.dir = t.TempDir()
+	return o
+}
+
+var summary = regexp.MustCompile(`(?m)^\d+ cycles, [1-9]\d* acknowledged, \d+ unknown, 0 lost, 0 doubled, 0 reordered, roots \d+\.\.\d+ seen, 0 forked$`)
+
+// TestCrashes kills the built server under load, starts it again, and proves that what
+// it acknowledged is there, once and in order; that the wrong folders are refused; and
+// that flipped bits are noticed or do no harm.
+func TestCrashes(t *testing.T) {
+	var out bytes.Buffer
+	ok, err := run(t.Context(), short(t), time.Now, &out)
+	if err != nil || !ok || !summary.MatchString(out.String()) {
+		t.Errorf("ok %t, %v:\n%s", ok, err, &out)
+	}
+}
+
+// TestAnOldFolderIsNoticed proves that the checker and the witness see the worst case: a
+// server that goes on from an older copy, because the operator has thrown its record
+// away and adopted the copy.
+func TestAnOldFolderIsNoticed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts four servers")
+	}
+	ctx := t.Context()
+	o := short(t)
+	var out bytes.Buffer
+	x, err := newTrial(o, filepath.Join(o.dir, "main"), time.Now, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if x.proc != nil {
+			x.proc.kill()
+		}
+		if err := x.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := x.begin(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for cycle := 1; cycle <= 2; cycle++ {
+		if err := x.cycle(ctx, cycle); err != nil {
+			t.Fatal(err)
+		}
+		x.proc.kill()
+		if cycle == 1 {
+			if err := copyTree(x.site.dir+".first", x.site.dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := x.start(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := x.judge.total(); n != 0 {
+		t.Fatalf("%d found before:\n%s", n, &out)
+	}
+	x.proc.kill()
+	if err := errors.Join(refill(x.site.dir, x.site.dir+".first"), os.Remove(x.site.highwater())); err != nil {
+		t.Fatal(err)
+	}
+	if code, said, err := x.site.verb(ctx, "adopt"); code != 0 || err != nil {
+		t.Fatalf("adopt: %d, %v: %s", code, err, said)
+	}
+	if err := x.start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// A verifier that remembers gets no answers any more; one that does not sees a
+	// consistent, shorter history.
+	x.checker.v = client.NewVerifier(x.checker.v.Server(), nil)
+	if err := x.checker.check(ctx, x.book.all()); err != nil {
+		t.Fatal(err)
+	}
+	if x.judge.count(lost) == 0 || x.judge.count(forked) == 0 {
+		t.Errorf("an older history was served, and %d lost, %d forked were found:\n%s", x.judge.count(lost), x.judge.count(forked), &out)
+	}
+	if !strings.Contains(out.String(), "repeat: go run ./bench/crash -seed 1 ") {
+		t.Errorf("no command line to repeat:\n%s", &out)
+	}
+}
+
+// TestRefusalsMustBeClear proves which words of a server that does not start are taken
+// for an explanation.
+func TestRefusalsMustBeClear(t *testing.T) {
+	for _, tc := range []struct {
+		not   errNotServing
+		clear bool
+	}{
+		{errNotServing{1, "level=ERROR msg=... say so with:\n  keystead adopt --data x"}, true},
+		{errNotServing{0, "keystead adopt"}, false},
+		{errNotServing{1, ""}, false},
+		{errNotServing{1, "no"}, false},
+		{errNotServing{2, "keystead adopt\npanic: oh\n\ngoroutine 1 [running]:"}, false},
+		{errNotServing{2, "fatal error\ngoroutine 1 [running]: keystead adopt"}, false},
+	} {
+		if fault := unclear(&tc.not, "keystead adopt"); (fault == "") != tc.clear {
+			t.Errorf("%+v: %q", tc.not, fault)
+		}
+	}
+}
+
+// TestAServerThatDoesNotStart proves that a failed start is told with its exit status
+// and its words, and that it leaves no process.
+func TestAServerThatDoesNotStart(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "server")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho no such luck >&2\nexit 3\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	_, err := site{bin: script, dir: t.TempDir(), log: &log}.start(context.Background())
+	var not *errNotServing
+	if !errors.As(err, &not) || not.code != 3 || !strings.Contains(not.stderr, "no such luck") || log.String() != not.stderr {
+		t.Errorf("%v", err)
+	}
+}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"pgregory.net/rapid"
 
 	"github.com/keystead/keystead/compat/kbsig"
@@ -243,3 +245,60 @@ func TestConfig(t *testing.T) {
 }
 
 func rng(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
+
+// When any one write to the disk fails, at the store's making or later, the server
+// stops rather than go on; after the power loss that follows it starts again, holds
+// every root that was shown, and signs none of those numbers anew.
+func TestWriteFaults(t *testing.T) {
+	scenario := func(w *world, c *watcher) error {
+		if err := w.open(); err != nil {
+			return err
+		}
+		defer w.close()
+		for i := range 4 {
+			s, v := w.state()
+			var skips []string
+			var err error
+			if c.last != nil {
+				skips, err = s.SkipsBetween(v, kbsig.Seqno(c.last.seqno()), s.Root().Seqno)
+			}
+			if err == nil {
+				err = c.see(s.Root().Payload, s.Root().Armored(), skips)
+			}
+			v.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.note(at(1, s.Root().Seqno), at(byte(2+i), s.Root().Seqno)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for n := range 500 {
+		w := newWorld(t, 1)
+		c := &watcher{kid: kbsig.KIDOfPrivate(w.cfg.Key).String()}
+		var writes atomic.Int64
+		w.via = errorfs.Wrap(w.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && writes.Add(1) == int64(n)+1 {
+				return errorfs.ErrInjected
+			}
+			return nil
+		}))
+		err := scenario(w, c)
+		hit := writes.Load() > int64(n)
+		if err == nil && hit {
+			// A failure that nothing depended on, such as removing an old file.
+			t.Logf("write %d: harmless", n)
+		}
+		w.fs, w.via = w.fs.CrashClone(vfs.CrashCloneCfg{}), nil
+		if err := scenario(w, c); err != nil {
+			t.Fatalf("write %d failed (%v), after the restart: %v", n, err, err)
+		}
+		if !hit {
+			t.Logf("%d writes, each failed once", n)
+			return
+		}
+	}
+	t.Fatal("the scenario has too many writes")
+}

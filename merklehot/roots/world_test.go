@@ -98,7 +98,7 @@ func (w *world) mustOpen() {
 
 func (w *world) close() {
 	w.t.Helper()
-	if err := w.st.Close(); err != nil && w.fatal == nil {
+	if err := w.st.Close(); err != nil && w.fatal == nil && w.via == nil {
 		w.t.Fatal(err)
 	}
 }

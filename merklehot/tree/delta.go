@@ -2,9 +2,9 @@ package tree
 
 import (
 	"math/bits"
-	"unsafe"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/hash"
 	"github.com/keystead/keystead/engine/keys"
 )
 
@@ -113,7 +113,6 @@ func (d *Delta[K, H]) Write(w Writer, version kbsig.Seqno) {
 func (p *part[K, H]) write(w Writer, tree keys.Tree, version kbsig.Seqno) {
 	var id K
 	buf := make([]byte, 0, (len(p.leaves)+len(p.nodes))*(len(id)+keys.NodeOverhead))
-	raw := make([]byte, len(id))
 	cut := func() []byte {
 		k := buf[:len(buf):len(buf)]
 		buf = buf[len(buf):]
@@ -121,25 +120,15 @@ func (p *part[K, H]) write(w Writer, tree keys.Tree, version kbsig.Seqno) {
 	}
 	for i := range p.leaves {
 		c := &p.leaves[i]
-		buf = keys.AppendLeaf(buf, tree, copyID(raw, &c.ID), version)
+		buf = keys.AppendLeaf(buf, tree, hash.Bytes(&c.ID), version)
 		w.Set(cut(), c.Leaf)
 	}
 	for i := range p.nodes {
 		t := &p.nodes[i]
-		buf = keys.AppendNode(buf, tree, t.depth, copyID(raw, &t.id), version)
+		buf = keys.AppendNode(buf, tree, t.depth, hash.Bytes(&t.id), version)
 		w.Set(cut(), encodeNode(t))
 	}
 }
-
-// copyID writes id over dst, which has its length.
-func copyID[K IDs](dst []byte, id *K) []byte {
-	for i := range len(*id) {
-		dst[i] = (*id)[i]
-	}
-	return dst
-}
-
-func idBytes[K IDs](id K) []byte { return copyID(make([]byte, len(id)), &id) }
 
 func encodeNode[K IDs, H Sums](t *touched[K, H]) []byte {
 	n := t.node
@@ -156,16 +145,14 @@ func encodeNode[K IDs, H Sums](t *touched[K, H]) []byte {
 		if deep&(1<<d) != 0 {
 			b = append(b, childDeep|d)
 			sum := n.sum(d)
-			b = append(b, unsafe.Slice(&(*sum)[0], len(*sum))...)
+			b = append(b, hash.Bytes(sum)...)
 			continue
 		}
 		_, leaf := n.child(d)
 		var entries [leafIDsMax]Change[K]
 		b = append(b, childLeaf|d, byte(leaf.count()))
 		for _, e := range appendEntries(entries[:0], leaf) {
-			for i := range len(e.ID) {
-				b = append(b, e.ID[i])
-			}
+			b = append(b, hash.Bytes(&e.ID)...)
 		}
 	}
 	return b

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/hash"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 )
@@ -115,7 +116,7 @@ func (h *history[K, H]) node(depth int, id K, digits string, want H) (*pastNode[
 // in which children there are and the hashes of interior ones; the ids of leaf
 // nodes it returns.
 func (h *history[K, H]) readNode(depth int, id K, n *pastNode[H]) (leafIDs [16][]K, err error) {
-	raw := idBytes(id)
+	raw := hash.Bytes(&id)
 	lo := keys.Node(h.kind.tree, depth, raw, h.version)
 	hi := keys.End(keys.NodeVersions(h.kind.tree, depth, raw))
 	err = h.r.Scan(lo, hi, func(_, v []byte) error {
@@ -145,10 +146,7 @@ func decodeNode[K IDs, H Sums](v []byte, n *pastNode[H], leafIDs *[16][]K) (full
 			if len(v) < len(sum) {
 				return false, fmt.Errorf("node record cut short: %w", ErrCorrupt)
 			}
-			for i := range len(sum) {
-				sum[i] = v[i]
-			}
-			v = v[len(sum):]
+			v = v[copy(hash.Bytes(&sum), v):]
 			if known&bit == 0 {
 				n.bits |= bit
 				n.deep |= bit
@@ -163,10 +161,7 @@ func decodeNode[K IDs, H Sums](v []byte, n *pastNode[H], leafIDs *[16][]K) (full
 		ids := make([]K, v[0])
 		v = v[1:]
 		for i := range ids {
-			for j := range len(id) {
-				ids[i][j] = v[j]
-			}
-			v = v[len(id):]
+			v = v[copy(hash.Bytes(&ids[i]), v):]
 		}
 		if known&bit == 0 {
 			n.bits |= bit
@@ -178,7 +173,7 @@ func decodeNode[K IDs, H Sums](v []byte, n *pastNode[H], leafIDs *[16][]K) (full
 
 // leaf reads a value that must exist.
 func (h *history[K, H]) leaf(id K) ([]byte, error) {
-	value, _, err := leafAt(h.r, h.kind.tree, idBytes(id), h.version)
+	value, _, err := leafAt(h.r, h.kind.tree, hash.Bytes(&id), h.version)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("no value of leaf %x: %w", id, ErrCorrupt)
 	}
@@ -204,5 +199,5 @@ func leafAt(r store.Reader, tree keys.Tree, id []byte, at kbsig.Seqno) (value []
 // LeafAt reads a leaf's value as of an older version from the store, and the version
 // that set it. The error is store.ErrNotFound if the tree had no such id then.
 func (t *Tree[K, H]) LeafAt(r store.Reader, version kbsig.Seqno, id K) (value []byte, since kbsig.Seqno, err error) {
-	return leafAt(r, t.kind.tree, idBytes(id), version)
+	return leafAt(r, t.kind.tree, hash.Bytes(&id), version)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/keystead/keystead/engine/hash"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 )
@@ -61,9 +62,7 @@ func newestLeaves[K IDs](r store.Reader, tree keys.Tree) ([]Change[K], error) {
 				return store.ErrStop
 			}
 			older, last = 0, append(last[:0], id...)
-			for i := range len(c.ID) {
-				c.ID[i] = id[i]
-			}
+			copy(hash.Bytes(&c.ID), id)
 			c.Leaf = room.copy(v)
 			all = append(all, c)
 			return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"slices"
-	"unsafe"
 
 	"github.com/keystead/keystead/engine/hash"
 )
@@ -183,7 +182,7 @@ func tableBytesMax(children, depth, sumBytes int) int {
 // putSum writes a hash in hex and returns its length.
 func putSum[H Sums](dst []byte, h *H) int {
 	n := len(*h)
-	hash.PutHex(dst, unsafe.Slice(&(*h)[0], n))
+	hash.PutHex(dst, hash.Bytes(h))
 	return 2 * n
 }
 
@@ -201,7 +200,7 @@ var hexValue = func() (t [256]byte) {
 func appendHex[K IDs](dst []byte, id K) []byte {
 	n := len(id)
 	dst = slices.Grow(dst, 2*n)
-	hash.PutHex(dst[len(dst):len(dst)+2*n], unsafe.Slice(&id[0], n))
+	hash.PutHex(dst[len(dst):len(dst)+2*n], hash.Bytes(&id))
 	return dst[:len(dst)+2*n]
 }
 

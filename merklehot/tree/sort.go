@@ -5,16 +5,13 @@ import (
 	"cmp"
 	"encoding/binary"
 	"slices"
+
+	"github.com/keystead/keystead/engine/hash"
 )
 
 // compareIDs orders ids as their hex digits are ordered.
 func compareIDs[K IDs](a, b *K) int {
-	for i := range len(*a) {
-		if (*a)[i] != (*b)[i] {
-			return cmp.Compare((*a)[i], (*b)[i])
-		}
-	}
-	return 0
+	return bytes.Compare(hash.Bytes(a), hash.Bytes(b))
 }
 
 // sortChanges returns changes in id order, of each id only the last; check is asked
@@ -36,11 +33,7 @@ func sortChanges[K IDs](changes []Change[K], check Check[K]) ([]Change[K], error
 	}
 	items := make([]item, len(changes))
 	for i := range changes {
-		var head [8]byte
-		for j := range head {
-			head[j] = changes[i].ID[j]
-		}
-		items[i] = item{binary.BigEndian.Uint64(head[:]), i}
+		items[i] = item{binary.BigEndian.Uint64(hash.Bytes(&changes[i].ID)), i}
 	}
 	slices.SortFunc(items, func(a, b item) int {
 		if a.head != b.head {

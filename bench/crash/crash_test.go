@@ -43,10 +43,10 @@ func short(t *testing.T) options {
 	}
 	o := defaults()
 	o.bin = binary.path
-	o.cycles, o.workers, o.stopNth, o.flips = 3, 4, 3, 2*len(fileKinds)
+	o.cycles, o.workers, o.stopNth, o.flips, o.births = 3, 4, 3, 2*len(fileKinds), 3
 	o.loadMin, o.loadMax = 100*time.Millisecond, 700*time.Millisecond
 	if testing.Short() {
-		o.cycles, o.flips, o.folders = 2, 0, false
+		o.cycles, o.flips, o.births, o.folders = 2, 0, 1, false
 	}
 	o.dir = t.TempDir()
 	return o

@@ -19,7 +19,8 @@
 //     sees every root on the wire. Its memory spans all cycles.
 //   - At the end come the folder's own enemies: a second process, an older copy put in
 //     place, a copied folder (folders.go), and single flipped bits in every kind of file
-//     (flips.go): refused with a word on what to do, or everything is still there.
+//     (flips.go): refused with a word on what to do, or everything is still there. And
+//     first starts that are killed while they make the folder (births.go).
 //
 // A failure prints seed, cycle and a command line. The seed fixes what is tried and when
 // the server is killed; how far it has come by then is up to the machine.
@@ -51,13 +52,14 @@ type options struct {
 	auditN  int // keystead verify after every n-th cycle; 0 none
 	wholeN  int // every user is checked after every n-th cycle, and at the end
 	flips   int // flipped bits
+	births  int // first starts that are killed
 	folders bool
 }
 
 func defaults() options {
 	return options{
 		cycles: 25, seed: 1, workers: 6, loadMin: 50 * time.Millisecond, loadMax: 1500 * time.Millisecond,
-		stopNth: 5, auditN: 1, wholeN: 25, flips: 60, folders: true,
+		stopNth: 5, auditN: 1, wholeN: 25, flips: 60, births: 20, folders: true,
 	}
 }
 
@@ -75,6 +77,7 @@ func main() {
 	flag.IntVar(&o.auditN, "verify", o.auditN, "audit the stopped folder after every n-th cycle; 0: never")
 	flag.IntVar(&o.wholeN, "whole", o.wholeN, "look at every user, not only the touched ones, after every n-th cycle")
 	flag.IntVar(&o.flips, "flips", o.flips, "how many single bits to flip at the end")
+	flag.IntVar(&o.births, "births", o.births, "how many first starts on new folders to kill at the end")
 	flag.BoolVar(&o.folders, "folders", o.folders, "try copied, restored and doubly served folders at the end")
 	flag.Parse()
 	if o.seed == 0 {
@@ -93,6 +96,6 @@ func main() {
 
 // repeat is the command line that does the same again.
 func (o options) repeat() string {
-	return fmt.Sprintf("go run ./bench/crash -seed %d -cycles %d -workers %d -load-min %s -load-max %s -stop %d -verify %d -whole %d -flips %d -folders=%t -keep",
-		o.seed, o.cycles, o.workers, o.loadMin, o.loadMax, o.stopNth, o.auditN, o.wholeN, o.flips, o.folders)
+	return fmt.Sprintf("go run ./bench/crash -seed %d -cycles %d -workers %d -load-min %s -load-max %s -stop %d -verify %d -whole %d -flips %d -births %d -folders=%t -keep",
+		o.seed, o.cycles, o.workers, o.loadMin, o.loadMax, o.stopNth, o.auditN, o.wholeN, o.flips, o.births, o.folders)
 }

@@ -100,6 +100,11 @@ func (t *trial) all(ctx context.Context, work string, now func() time.Time) erro
 			return fmt.Errorf("flips: %w; repeat: %s", err, t.o.repeat())
 		}
 	}
+	if t.o.births > 0 {
+		if err := t.births(ctx, filepath.Join(work, "births")); err != nil {
+			return fmt.Errorf("births: %w; repeat: %s", err, t.o.repeat())
+		}
+	}
 	acked, unknown := t.ledger.counts()
 	low, high := t.witness.span()
 	others := ""

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// birthKillMax is the latest moment of a kill during a first start.
+const birthKillMax = 250 * time.Millisecond
+
+// births kills servers during the very first start on a folder, when store, key, record
+// and genesis are made. Nobody has seen anything yet, so that the next start must
+// simply succeed, and the one after that must find the same server.
+func (t *trial) births(ctx context.Context, dir string) error {
+	rng := rand.New(rand.NewPCG(t.o.seed, 1<<41))
+	open := 0
+	for i := range t.o.births {
+		s := site{bin: t.o.bin, dir: filepath.Join(dir, fmt.Sprint(i), "data"), log: io.Discard}
+		if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
+			return err
+		}
+		after := time.Duration(rng.Int64N(int64(birthKillMax)))
+		p, stdout, err := s.launch()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(after):
+		case <-ctx.Done():
+		}
+		p.kill()
+		if stdout.String() != "" {
+			open++
+		}
+		kid := ""
+		for range 2 {
+			p, err := s.start(ctx)
+			var not *errNotServing
+			if errors.As(err, &not) {
+				t.judge.found(wrong, "a first start killed after %s leaves a folder that does not start: %v", after, err)
+				break
+			}
+			if err != nil {
+				return err
+			}
+			p.kill()
+			if kid != "" && kid != p.kid {
+				t.judge.found(forked, "a first start killed after %s: the next one signs with %s, the one after with %s", after, kid, p.kid)
+			}
+			kid = p.kid
+		}
+		if err := os.RemoveAll(filepath.Dir(s.dir)); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(t.out, "births: %d first starts killed, %d of them with open doors\n", t.o.births, open)
+	return err
+}

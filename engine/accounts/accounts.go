@@ -5,9 +5,9 @@
 // Every function takes a store.Reader or a store.Tx and leaves the rest to the
 // caller's transaction. Invariants: a name once taken is never freed; IDVersion and
 // PrivateVersion only grow; no password-equivalent is stored (of pwh only the public
-// key derived from it) and tokens are stored as hashes.
+// key derived from it); tokens and invitation codes are stored as hashes.
 //
-// It writes the key families A, N, D, d, S and T of engine/keys.
+// It writes the key families A, N, E, D, d, S, T and I of engine/keys.
 package accounts
 
 import (
@@ -52,7 +52,9 @@ type Account struct {
 
 	Email         string `codec:"e,omitempty"`
 	EmailVerified bool   `codec:"ev,omitempty"`
-	Invitation    string `codec:"i,omitempty"`
+	// Invitation is the public name of the invitation that was used, never its code;
+	// empty where sign-up was open.
+	Invitation string `codec:"i,omitempty"`
 
 	FullName string `codec:"fn,omitempty"`
 	Bio      string `codec:"bi,omitempty"`

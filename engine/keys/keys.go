@@ -14,6 +14,7 @@
 //	d       uid, device                     signing kid of an active device     engine/accounts
 //	S       sha256(session)                 password session                    engine/accounts
 //	T       nist hash                       accepted NIST                       engine/accounts
+//	I       sha256(code)                    invitation to sign up               engine/accounts
 //	c       uid, seqno                      chain link as received              merklehot/sigchain
 //	s       uid                             chain state                         merklehot/sigchain
 //	k       kid                             owner of a key                      merklehot/sigchain

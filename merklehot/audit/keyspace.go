@@ -53,6 +53,7 @@ var families = []family{
 	{name: "active device", key: keys.ActiveDevice(zero.uid, zero.device), parts: "ud"},
 	{name: "session", key: keys.Session([32]byte{}), parts: "h", value: decodes[accounts.Session]},
 	{name: "token", key: keys.NIST([19]byte{}), parts: "t", value: decodes[accounts.Accepted]},
+	{name: "invitation", key: keys.Invitation([32]byte{}), parts: "h", value: invitation},
 	{name: "link", key: keys.Link(zero.uid, 1), parts: "un"},
 	{name: "chain state", key: keys.Chain(zero.uid), parts: "u"},
 	{name: "key index entry", key: keys.KIDOwner(zero.kid), parts: "k"},
@@ -237,6 +238,14 @@ func deviceRecord(k, v []byte) error {
 	d, err := store.Decode[accounts.Device](v)
 	if err == nil && string(d.ID[:]) != string(k[17:]) {
 		err = fmt.Errorf("the record is about device %s", d.ID)
+	}
+	return err
+}
+
+func invitation(_, v []byte) error {
+	inv, err := store.Decode[accounts.Invitation](v)
+	if err == nil && len(inv.Used) > inv.Uses {
+		err = fmt.Errorf("used %d times, but good for %d", len(inv.Used), inv.Uses)
 	}
 	return err
 }

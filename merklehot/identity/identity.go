@@ -42,28 +42,39 @@ func New(st *store.Store, rand io.Reader) *Service {
 
 // SignUp is a request for a new account.
 type SignUp struct {
-	Name       kbsig.Username
-	Cased      string
-	Salt       [16]byte
-	Pwh        [32]byte // seed of the pdpka4 key; not kept
-	PDPKA5     kbsig.KID
-	RandomPW   bool
-	Email      string
+	Name     kbsig.Username
+	Cased    string
+	Salt     [16]byte
+	Pwh      [32]byte // seed of the pdpka4 key; not kept
+	PDPKA5   kbsig.KID
+	RandomPW bool
+	Email    string
+	// Invited says that nobody gets in without an invitation; Invitation is the
+	// code, as typed, which counts for nothing otherwise.
+	Invited    bool
 	Invitation string
 }
 
 // SignUp makes an account without keys, its empty leaf in the tree, and a session.
-// It fails with accounts.ErrNameTaken or accounts.ErrMailTaken.
+// It fails with accounts.ErrNameTaken or accounts.ErrMailTaken, or with what is wrong
+// with the invitation; one is used only by a sign-up that succeeds.
 func (s *Service) SignUp(ctx context.Context, req SignUp) (*accounts.Account, accounts.SessionTokens, error) {
 	acct := &accounts.Account{
 		UID: kbsig.UIDOf(req.Name), Name: req.Name, Cased: req.Cased, Salt: req.Salt,
 		PwhVersion: PwhVersion,
 		PDPKA4:     kbsig.KIDOfPrivate(ed25519.NewKeyFromSeed(req.Pwh[:])),
 		PDPKA5:     req.PDPKA5, Generation: 1, RandomPW: req.RandomPW,
-		Email: req.Email, Invitation: req.Invitation,
+		Email: req.Email,
 	}
 	var tokens accounts.SessionTokens
 	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
+		if req.Invited {
+			id, err := accounts.UseInvitation(tx, req.Invitation, acct.UID)
+			if err != nil {
+				return err
+			}
+			acct.Invitation = id.String()
+		}
 		if err = accounts.Create(tx, acct); err != nil {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/roots"
 )
@@ -23,6 +24,7 @@ type call struct {
 	s     *Server
 	http  *fasthttp.RequestCtx
 	route *route
+	from  limits.Who
 	who   *auth.Principal // nil: nobody
 	view_ *store.View
 }
@@ -57,6 +59,26 @@ func (c *call) update(fn func(*store.Tx) error) error {
 	return c.s.Store.Update(ctx, fn)
 }
 
+// run does what was asked, as far as the rate limits allow.
+func (c *call) run() (any, error) {
+	if err := c.authenticate(); err != nil {
+		return nil, err
+	}
+	if c.who != nil {
+		c.from.User = c.who.UID
+		if _, err := c.s.Rates.Take(c.from, c.route.rate.user...); err != nil {
+			return nil, err
+		}
+	}
+	settle, err := c.outcome()
+	if err != nil {
+		return nil, err
+	}
+	reply, err := c.route.handler(c)
+	settle(err)
+	return reply, err
+}
+
 // authenticate finds out who asks and enforces the route's level.
 func (c *call) authenticate() error {
 	if c.route.auth == authNone {
@@ -68,6 +90,11 @@ func (c *call) authenticate() error {
 			return status.New(status.LoginRequired, "LOGIN_REQUIRED", "you need to log in to do that")
 		}
 		return nil
+	}
+	// Checking a token costs a signature. Good ones are not counted.
+	bad, err := c.s.Rates.Take(c.from, limits.TokenByAddress)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := c.context()
 	defer cancel()
@@ -87,6 +114,7 @@ func (c *call) authenticate() error {
 		}
 		return err
 	}
+	bad.Return()
 	c.who = &who
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/keyboxes"
@@ -87,6 +88,10 @@ func (s *Server) statusOf(r *route, err error) *status.Error {
 	var se *status.Error
 	if errors.As(err, &se) {
 		return se
+	}
+	var refused *limits.Refused
+	if errors.As(err, &refused) {
+		return refusal(refused)
 	}
 	if kind := sigchain.KindOf(err); kind != sigchain.KindNone && kind != sigchain.KindCorrupt {
 		var refusal *sigchain.Error

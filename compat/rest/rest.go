@@ -1,7 +1,7 @@
 // Package rest is the REST door: the endpoints that stock clients call over HTTP.
 //
-// routes.go is the table of all endpoints with method, authentication, body limit
-// and handler; one file per family holds the handlers. A handler decodes, calls the
+// routes.go is the table of all endpoints with method, authentication, rate class,
+// body limit and handler; one file per family holds the handlers. A handler decodes, calls the
 // owner of the thing, and returns what to encode; the package owns no state beyond
 // the listener and the kex relay.
 //
@@ -24,6 +24,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -34,6 +35,7 @@ import (
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/clock"
+	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
@@ -74,6 +76,10 @@ type Options struct {
 	Logger   *slog.Logger
 	Metrics  *observe.Metrics
 	Devel    bool
+	// Rates are the rate limits; nil refuses nobody.
+	Rates *limits.Set
+	// Proxies are the addresses whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
 }
 
 // Server is the REST door.
@@ -138,8 +144,13 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		ctx.Error("This is a Keystead server. Point a Keybase client at it; see its documentation.\n", fasthttp.StatusNotFound)
 		return
 	}
+	from := s.addressOf(ctx)
 	byMethod, known := s.routes[name]
 	if byMethod == nil {
+		if err := s.admit(from, nil); err != nil {
+			s.writeError(ctx, s.statusOf(nil, err))
+			return
+		}
 		s.refuseUnknown(ctx, name, known)
 		return
 	}
@@ -152,7 +163,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		s.writeError(ctx, status.Input("%s does not take the method %.10s", name, method))
 		return
 	}
-	code := s.answer(ctx, r)
+	code := s.answer(ctx, r, from)
 	s.Metrics.Requests.WithLabelValues(r.name, strconv.Itoa(code)).Inc()
 	s.Metrics.Latency.WithLabelValues(r.name).Observe(time.Since(start).Seconds())
 	s.Logger.Debug("request", observe.FieldEndpoint, r.name, observe.FieldStatus, code,
@@ -179,7 +190,7 @@ func (s *Server) refuseUnknown(ctx *fasthttp.RequestCtx, name string, known bool
 }
 
 // answer runs one request and returns the status code of the reply.
-func (s *Server) answer(ctx *fasthttp.RequestCtx, r *route) (code int) {
+func (s *Server) answer(ctx *fasthttp.RequestCtx, r *route, from netip.Addr) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Metrics.Panics.Inc()
@@ -187,15 +198,15 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, r *route) (code int) {
 			code = s.writeError(ctx, internalError())
 		}
 	}()
+	if err := s.admit(from, r.rate); err != nil {
+		return s.writeError(ctx, s.statusOf(r, err))
+	}
 	if len(ctx.PostBody()) > r.bodyMax() {
 		return s.writeError(ctx, status.Input("the body is larger than %d bytes", r.bodyMax()))
 	}
-	c := &call{s: s, http: ctx, route: r}
+	c := &call{s: s, http: ctx, route: r, from: limits.Who{Addr: from}}
 	defer c.close()
-	if err := c.authenticate(); err != nil {
-		return s.writeError(ctx, s.statusOf(r, err))
-	}
-	reply, err := r.handler(c)
+	reply, err := c.run()
 	if err != nil {
 		return s.writeError(ctx, s.statusOf(r, err))
 	}

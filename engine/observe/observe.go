@@ -25,6 +25,8 @@ type Metrics struct {
 	Unavailable *prometheus.CounterVec
 	// Panics counts handlers that panicked; each is a bug.
 	Panics prometheus.Counter
+	// RateRefused counts requests that a rate limit refused, by the limit's name.
+	RateRefused *prometheus.CounterVec
 	// RootSeqno is the newest published Merkle root.
 	RootSeqno prometheus.Gauge
 }
@@ -49,11 +51,15 @@ func New(r prometheus.Registerer) *Metrics {
 			Name: "keystead_rest_panics_total",
 			Help: "Handlers that panicked. Each is a bug.",
 		}),
+		RateRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keystead_rate_refused_total",
+			Help: "Requests that a rate limit refused, by the limit's name.",
+		}, []string{"limit"}),
 		RootSeqno: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "keystead_merkle_root_seqno",
 			Help: "The newest published Merkle root.",
 		}),
 	}
-	r.MustRegister(m.Requests, m.Latency, m.Unavailable, m.Panics, m.RootSeqno)
+	r.MustRegister(m.Requests, m.Latency, m.Unavailable, m.Panics, m.RateRefused, m.RootSeqno)
 	return m
 }

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/keystead/keystead/engine/limits"
 )
 
 // Check says everything that is wrong or unwise about the values; positions are
@@ -27,6 +29,7 @@ func (c Config) Check() Problems {
 	if h := c.Merkle.Heartbeat; h != 0 && (h < heartbeatMin || h > heartbeatMax) {
 		k.mistake("merkle.heartbeat", "%s is out of range; write %q to %q, or \"0s\" for none", spellDuration(h), spellDuration(heartbeatMin), spellDuration(heartbeatMax))
 	}
+	k.limits(c.Limits)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, "text", "json")
 	return k.problems
@@ -164,6 +167,19 @@ func (k *checker) exposure(c Config) {
 	}
 	if c.Devel && !(loopback(c.HTTP.Listen) && loopback(c.RPC.Listen)) {
 		k.warn("devel", "opens test hooks to everybody who can reach the doors; listen on 127.0.0.1")
+	}
+}
+
+// limits checks the ranges of addresses and the rates.
+func (k *checker) limits(l Limits) {
+	if _, err := limits.ParsePrefixes(l.Exempt); err != nil {
+		k.mistake("limits.exempt", "%s", oneLine(err.Error()))
+	}
+	if _, err := limits.ParsePrefixes(l.TrustedProxies); err != nil {
+		k.mistake("limits.trusted_proxies", "%s", oneLine(err.Error()))
+	}
+	if _, err := limits.With(limits.Table(), l.Rates); err != nil {
+		k.mistake("limits.rates", "%s", oneLine(err.Error()))
 	}
 }
 

@@ -7,7 +7,7 @@
 // command-line flag; there is no fourth source. Mistakes are Problems: one line
 // each, with the position and with what to change.
 //
-// The package imports only the TOML parser. It reads no file, no clock and no
+// The package imports the TOML parser, and engine/limits to check rates. It reads no file, no clock and no
 // environment by itself: callers hand in bytes and a getenv function.
 package config
 
@@ -28,6 +28,7 @@ type Config struct {
 	RPC    RPC    `toml:"rpc" doc:"The RPC door (framed msgpack: push messages and chat): what clients call KEYBASE_PUSH_SERVER_URI."`
 	Ops    Ops    `toml:"ops" doc:"The operator's listener: /healthz and /metrics."`
 	Merkle Merkle `toml:"merkle" doc:"The tree of signed roots."`
+	Limits Limits `toml:"limits" doc:"Who is held to the rate limits and to the limits by address, and to which rates. The command keystead limits prints all limits with their figures."`
 	Log    Log    `toml:"log" doc:"The log on standard error. Sessions, tokens, passphrase material and signatures are hidden at every level."`
 }
 
@@ -60,6 +61,13 @@ type Merkle struct {
 	Heartbeat time.Duration `toml:"heartbeat" doc:"Sign a new root after this long even if nothing changed, so that clients see the tree's clock move (they judge the age of their ephemeral keys by it). From \"1m\" to \"24h\"; \"0s\" turns it off."`
 }
 
+// Limits is the section about rate limits. Figures that are no rates are not settings.
+type Limits struct {
+	Exempt         []string `toml:"exempt" doc:"Ranges of addresses to which no rate limit and no limit by address applies. With devel set these limits apply to nobody. If a proxy on this machine stands before the doors, name it in trusted_proxies, too: without that everybody comes from this machine and is exempt."`
+	TrustedProxies []string `toml:"trusted_proxies" doc:"Ranges of addresses of the proxies that stand before the REST door. What they say in X-Forwarded-For is believed, from the right up to the first address that is not such a proxy; from anybody else the header is ignored."`
+	Rates          []string `toml:"rates" doc:"Rate limits that differ from the usual figures, each as \"signup-by-address = 100 per 1h, burst 200\" or \"signup-by-address = off\"."`
+}
+
 // Log is the section about logging.
 type Log struct {
 	Level  string `toml:"level" doc:"The least level that is written: \"debug\", \"info\", \"warn\" or \"error\"."`
@@ -83,6 +91,7 @@ func Default() Config {
 		RPC:    RPC{Listen: "127.0.0.1:9911"},
 		Ops:    Ops{Listen: "127.0.0.1:3001"},
 		Merkle: Merkle{Heartbeat: time.Hour},
+		Limits: Limits{Exempt: []string{"127.0.0.0/8", "::1/128"}, TrustedProxies: []string{}, Rates: []string{}},
 		Log:    Log{Level: "info", Format: "text"},
 	}
 }

@@ -62,6 +62,8 @@ func fill(t *rapid.T, v reflect.Value) {
 			f.SetBool(rapid.Bool().Draw(t, name))
 		case f.Kind() == reflect.String:
 			f.SetString(rapid.String().Draw(t, name))
+		case f.Type() == reflect.TypeFor[[]string]():
+			f.Set(reflect.ValueOf(append([]string{}, rapid.SliceOfN(rapid.String(), 0, 3).Draw(t, name)...)))
 		default:
 			t.Fatalf("field %s has a kind that this test cannot fill", name)
 		}
@@ -185,6 +187,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("[http]\nlisten = \"[::1]:80\"\npublic_url=\"https://a\"")
 	f.Add("http.listen = 3\n[rpc]\n\"listen\" = \"x\"")
 	f.Add("devel = 1979-05-27")
+	f.Add("[limits]\nexempt = [\"10.0.0.0/8\"]\nrates = [\"login-by-name = off\", 3]")
 	f.Add("[[http]]\n[merkle]\nheartbeat = \"1h\"")
 	f.Fuzz(func(t *testing.T, file string) {
 		c, problems := Parse([]byte(file))
@@ -197,7 +200,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		again, problems := Parse([]byte(Print(c)))
-		if problems.Err() != nil || again != c {
+		if problems.Err() != nil || !cmp.Equal(again, c) {
 			t.Fatalf("%+v became %+v: %v", c, again, problems)
 		}
 	})

@@ -108,6 +108,10 @@ func (d *decoder) value(field reflect.Value, got any, name string) {
 		field.SetInt(int64(value))
 		return
 	}
+	if field.Type() == reflect.TypeFor[[]string]() {
+		d.list(field, got, name)
+		return
+	}
 	switch value := got.(type) {
 	case bool:
 		if field.Kind() == reflect.Bool {
@@ -122,6 +126,22 @@ func (d *decoder) value(field reflect.Value, got any, name string) {
 	}
 	want := map[reflect.Kind]string{reflect.Bool: "true or false, without quotes", reflect.String: "text in quotes"}
 	d.mistake(name, "is %s; write %s", kindName(got), want[field.Kind()])
+}
+
+// list reads a list of texts.
+func (d *decoder) list(field reflect.Value, got any, name string) {
+	items, ok := got.([]any)
+	texts := make([]string, 0, len(items))
+	for _, item := range items {
+		text, isText := item.(string)
+		ok = ok && isText
+		texts = append(texts, text)
+	}
+	if !ok {
+		d.mistake(name, "is %s; write a list of texts in quotes, such as [\"a\", \"b\"]", kindName(got))
+		return
+	}
+	field.Set(reflect.ValueOf(texts))
 }
 
 // kindName says what a TOML value is, in the words of people who write TOML.

@@ -213,9 +213,14 @@ func (n *node) buildDoors() error {
 		return err
 	}
 	n.metrics = observe.New(n.reg)
+	rates, proxies, err := n.rates()
+	if err != nil {
+		return err
+	}
 	n.rest = rest.New(rest.Options{
 		Store: n.store, Auth: a, Identity: identity.New(n.store, n.Rand),
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
+		Rates: rates, Proxies: proxies,
 	})
 	n.rpc, err = rpc.New(rpc.Options{
 		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,

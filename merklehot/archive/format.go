@@ -13,8 +13,9 @@
 //
 // A file begins with "keystead-archive 1 <store id> <hash of the block before>", so
 // the files form one chain; a changed, missing or reordered byte anywhere breaks it.
-// What follows the last whole block of the last file is what a crash left, and is cut
-// off; the store has it still, so nothing is lost but the copy's last second.
+// A server begins a new file each day and at each start, and never touches an older
+// one. What follows the last whole block of a file is what a crash left and does not
+// count: the next file continues at that block, since the store has the rest still.
 //
 // The archive is not part of what acknowledges a write. It is fsynced each time it
 // has caught up. Blocks hold only public data: what any client may read.
@@ -208,56 +209,52 @@ type position struct {
 	store [16]byte
 	hash  [32]byte // of the last whole block
 	seqno kbsig.Seqno
-	size  int64 // of the last file, up to and with that block
 }
 
-// readFile reads the blocks of one file, which must continue at. It returns where
-// it ends; in the last file an unfinished block at the end is not an error.
-func readFile(fs vfs.FS, path string, at position, last bool, fn func(*Block) error) (position, error) {
+// damaged makes the error for a line that does not hold.
+func damaged(path string, line int, format string, args ...any) error {
+	return fmt.Errorf("%s line %d: %s: %w", filepath.Base(path), line, fmt.Sprintf(format, args...), ErrDamaged)
+}
+
+// readFile reads the blocks of one file, which must continue at, and returns where it
+// ends.
+func readFile(fs vfs.FS, path string, at position, fn func(*Block) error) (position, error) {
 	f, err := fs.Open(path)
 	if err != nil {
 		return at, fmt.Errorf("open %s: %w", path, err)
 	}
 	defer f.Close()
 	r := bufio.NewReaderSize(f, lineBytesMax)
-	damaged := func(line int, format string, args ...any) error {
-		return fmt.Errorf("%s line %d: %s: %w", filepath.Base(path), line, fmt.Sprintf(format, args...), ErrDamaged)
-	}
 	block, lines := &Block{}, []byte(nil)
-	at.size = 0
 	for n := 1; ; n++ {
 		raw, err := r.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
-			if last || (len(raw) == 0 && len(lines) == 0) {
-				return at, nil // what a crash left of a block does not count
-			}
-			return at, damaged(n, "the file ends inside a block")
+			return at, nil // what a crash left of a block does not count
 		}
 		if err != nil {
-			return at, damaged(n, "%v", err)
+			return at, damaged(path, n, "%v", err)
 		}
 		line := string(raw[:len(raw)-1])
 		if n == 1 {
 			store, before, err := parseHeader(line)
 			if err != nil || before != at.hash || (at.store != [16]byte{} && store != at.store) {
-				return at, damaged(n, "it does not follow the file before it")
+				return at, damaged(path, n, "it does not follow the file before it")
 			}
-			at.store, at.size = store, int64(len(raw))
+			at.store = store
 			continue
 		}
 		end, err := block.add(line)
 		if err != nil {
-			return at, damaged(n, "%v", err)
+			return at, damaged(path, n, "%v", err)
 		}
 		if end == nil {
 			lines = append(lines, raw...)
 			continue
 		}
 		if *end != seal(at.hash, lines) || (at.seqno != 0 && block.Seqno != at.seqno+1) {
-			return at, damaged(n, "block %d does not have its hash or number", block.Seqno)
+			return at, damaged(path, n, "block %d does not have its hash or number", block.Seqno)
 		}
 		at.hash, at.seqno = *end, block.Seqno
-		at.size += int64(len(lines) + len(raw))
 		if err := fn(block); err != nil {
 			return at, fmt.Errorf("block %d: %w", block.Seqno, err)
 		}
@@ -266,15 +263,15 @@ func readFile(fs vfs.FS, path string, at position, last bool, fn func(*Block) er
 }
 
 // Read calls fn for every block of the archive in dir, oldest first, checking the
-// chain of hashes. It reports how many bytes an unfinished block at the end has.
+// chain of hashes from its first byte.
 func Read(fs vfs.FS, dir string, fn func(*Block) error) (store [16]byte, err error) {
 	paths, err := files(fs, dir)
 	if err != nil {
 		return store, err
 	}
 	var at position
-	for i, p := range paths {
-		if at, err = readFile(fs, p, at, i == len(paths)-1, fn); err != nil {
+	for _, p := range paths {
+		if at, err = readFile(fs, p, at, fn); err != nil {
 			return at.store, err
 		}
 	}

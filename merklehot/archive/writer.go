@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -23,12 +24,13 @@ type Writer struct {
 	dir  string
 	at   position
 	file vfs.File
-	path string // of file
+	day  string // of file
+	path string // of the newest file
 }
 
-// Open opens the archive in dir, making the folder if there is none. It checks the
-// whole chain of the last file and cuts off what a crash left of a block. The error
-// is ErrDamaged or ErrForeign if the archive cannot be continued.
+// Open finds the end of the archive in dir, making the folder if there is none. Only
+// the last blocks are read: checking everything is Read's. The error is ErrDamaged or
+// ErrForeign if the archive cannot be continued.
 func Open(fs vfs.FS, dir string, storeID [16]byte) (*Writer, error) {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the archive: %w", err)
@@ -38,13 +40,17 @@ func Open(fs vfs.FS, dir string, storeID [16]byte) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, p := range paths {
-		if w.at, err = readFile(fs, p, w.at, i == len(paths)-1, func(*Block) error { return nil }); err != nil {
+	for i := len(paths) - 1; i >= 0; i-- {
+		at, ok, err := lastBlock(fs, paths[i])
+		if err != nil {
 			return nil, err
 		}
-		w.path = p
+		if ok {
+			w.at, w.path = at, paths[len(paths)-1]
+			break
+		}
 	}
-	if len(paths) > 0 && w.at.size > 0 && w.at.store != storeID {
+	if w.at.seqno != 0 && w.at.store != storeID {
 		return nil, fmt.Errorf("%s: %w", dir, ErrForeign)
 	}
 	w.at.store = storeID
@@ -87,70 +93,37 @@ func (w *Writer) append(b *Block) error {
 	lines := b.encode()
 	hash := seal(w.at.hash, lines)
 	out := append(lines, endLine(b.Seqno, hash)...)
-	size := int64(len(out)) // Write may change the slice
 	if _, err := w.file.Write(out); err != nil {
 		return fmt.Errorf("append to the archive: %w", err)
 	}
 	w.at.hash, w.at.seqno = hash, b.Seqno
-	w.at.size += size
 	return nil
 }
 
-// openFile opens today's file, continuing it or beginning it.
+// openFile begins a file, unless today's is open already.
 func (w *Writer) openFile(now time.Time) error {
-	path := filepath.Join(w.dir, now.UTC().Format("2006-01-02")+fileSuffix)
-	// A clock that went back must not put blocks into an older file.
-	path = max(path, w.path)
-	if w.file != nil && path == w.path {
+	day := now.UTC().Format("2006-01-02")
+	if w.file != nil && day <= w.day {
 		return nil
 	}
 	if err := w.Close(); err != nil {
 		return err
 	}
-	if path == w.path && w.at.size > 0 {
-		return w.resume(path)
+	path := filepath.Join(w.dir, fmt.Sprintf("%s.%012d%s", day, w.at.seqno, fileSuffix))
+	if path <= w.path {
+		// A clock that went back must not begin a file that sorts before its
+		// predecessors, nor one that is there already.
+		path = strings.TrimSuffix(w.path, fileSuffix) + "a" + fileSuffix
 	}
 	f, err := w.fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return fmt.Errorf("begin an archive file: %w", err)
 	}
-	head := header(w.at.store, w.at.hash)
-	if _, err := f.Write([]byte(head)); err != nil {
+	if _, err := f.Write([]byte(header(w.at.store, w.at.hash))); err != nil {
 		return errors.Join(fmt.Errorf("begin an archive file: %w", err), f.Close())
 	}
-	w.file, w.path, w.at.size = f, path, int64(len(head))
+	w.file, w.path, w.day = f, path, day
 	return errors.Join(f.Sync(), w.syncDir())
-}
-
-// resume continues a file behind its last whole block: the whole blocks are copied
-// into a new file that takes its place, because the file system interface of tests
-// cannot truncate, and a day's file is small.
-func (w *Writer) resume(path string) error {
-	old, err := w.fs.Open(path)
-	if err != nil {
-		return fmt.Errorf("continue the archive: %w", err)
-	}
-	defer old.Close()
-	f, err := w.fs.Create(path+".new", vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("continue the archive: %w", err)
-	}
-	buf := make([]byte, 1<<20)
-	for off := int64(0); off < w.at.size; {
-		n, err := old.ReadAt(buf[:min(int64(len(buf)), w.at.size-off)], off)
-		if n == 0 {
-			return errors.Join(fmt.Errorf("continue the archive: %w", err), f.Close())
-		}
-		if _, err := f.Write(buf[:n]); err != nil {
-			return errors.Join(fmt.Errorf("continue the archive: %w", err), f.Close())
-		}
-		off += int64(n)
-	}
-	if err := errors.Join(f.Sync(), w.fs.Rename(path+".new", path), w.syncDir()); err != nil {
-		return errors.Join(fmt.Errorf("continue the archive: %w", err), f.Close())
-	}
-	w.file, w.path = f, path
-	return nil
 }
 
 func (w *Writer) syncDir() error {

@@ -82,8 +82,15 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Bo
 }
 
 // RunIn is Run in another world.
-func RunIn(ctx context.Context, w World, cfg config.Config, log *slog.Logger, ready func(Bound) error) (err error) {
-	n := &node{World: w, cfg: cfg, log: log, reg: prometheus.NewRegistry(), fatal: make(chan error, 1)}
+func RunIn(ctx context.Context, w World, cfg config.Config, log *slog.Logger, ready func(Bound) error) error {
+	return newNode(w, cfg, log).run(ctx, ready)
+}
+
+func newNode(w World, cfg config.Config, log *slog.Logger) *node {
+	return &node{World: w, cfg: cfg, log: log, reg: prometheus.NewRegistry(), fatal: make(chan error, 1)}
+}
+
+func (n *node) run(ctx context.Context, ready func(Bound) error) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
 	for _, step := range []func() error{n.openData, n.startRoots, n.openArchive, n.buildDoors, n.listen} {
 		if err := step(); err != nil {

@@ -66,15 +66,22 @@ func (n *node) serve(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	case err = <-n.fatal:
-		// What is on disk is not known. Nothing more is answered; start-up
+		// What is on disk is not known. Nothing more is answered or written; start-up
 		// recovery decides.
-		return fmt.Errorf("stopped because the state of the store is unknown: %w", err)
+		cancel()
+		<-done
+		return fmt.Errorf("stopped because the state of the server is unknown: %w", err)
 	}
 	cancel()
 	<-done
 	stop, cancelStop := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancelStop()
-	return errors.Join(err, n.rpc.Shutdown(stop), n.rest.Shutdown(stop), ops.Shutdown(stop))
+	err = errors.Join(err, n.rpc.Shutdown(stop), n.rest.Shutdown(stop), ops.Shutdown(stop))
+	// The copy ends where the store does.
+	if err := n.followRoots(context.Background()); err != nil {
+		n.log.Error("the archive did not catch up", "err", err)
+	}
+	return err
 }
 
 // background keeps the tree's clock moving and sweeps what has expired.
@@ -87,30 +94,38 @@ func (n *node) background(ctx context.Context) {
 		var err error
 		select {
 		case <-ctx.Done():
-			// The copy ends where the store does.
-			if err := n.followRoots(context.Background()); err != nil {
-				n.log.Error("the archive did not catch up", "err", err)
-			}
 			return
 		case <-copying.C:
 			err = n.followRoots(ctx)
 		case <-beat.C:
-			if n.cfg.Merkle.Heartbeat > 0 {
-				err = n.seq.Heartbeat(ctx)
-			}
-			v := n.store.View()
-			n.metrics.RootSeqno.Set(float64(roots.StateOf(v).Root().Seqno))
-			v.Close()
+			err = n.beat(ctx)
 		case <-sweep.C:
-			err = n.store.Update(ctx, func(tx *store.Tx) error {
-				_, err := accounts.SweepExpired(tx, sweepMax)
-				return err
-			})
+			err = n.sweep(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
 			n.log.Error("background work failed", "err", err)
 		}
 	}
+}
+
+// beat signs a root if the newest has got old.
+func (n *node) beat(ctx context.Context) error {
+	var err error
+	if n.cfg.Merkle.Heartbeat > 0 {
+		err = n.seq.Heartbeat(ctx)
+	}
+	v := n.store.View()
+	defer v.Close()
+	n.metrics.RootSeqno.Set(float64(roots.StateOf(v).Root().Seqno))
+	return err
+}
+
+// sweep deletes sessions and tokens that have expired.
+func (n *node) sweep(ctx context.Context) error {
+	return n.store.Update(ctx, func(tx *store.Tx) error {
+		_, err := accounts.SweepExpired(tx, sweepMax)
+		return err
+	})
 }
 
 // followRoots brings the archive up to the newest root.

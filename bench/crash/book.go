@@ -40,10 +40,9 @@ type attempt struct {
 
 // linkBook is one link, that may have been posted several times.
 type linkBook struct {
-	fact    linkFact
-	must    bool // acknowledged, or seen after a restart
-	may     bool // of unknown outcome since the last check
-	refused bool
+	fact linkFact
+	must bool // acknowledged, or seen after a restart
+	may  bool // of unknown outcome since the last check
 }
 
 // register is a value that is written again and again: what may be read from it.
@@ -127,7 +126,6 @@ func (u *userBook) settle(a *attempt, e line) {
 			}
 			lb.must = lb.must || e.What == wasAcked
 			lb.may = lb.may || e.What == wasUnknown
-			lb.refused = lb.refused || e.What == wasRefused
 		}
 	case a.endpoint == "device/update":
 		at(u.halves, f.KID).write(f.Half, e.What)

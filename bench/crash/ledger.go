@@ -48,7 +48,7 @@ type line struct {
 type facts struct {
 	Salt      string     `json:"salt,omitempty"`      // signup: tells one attempt at a name from another
 	Links     []linkFact `json:"links,omitempty"`     // key/multi, follow
-	Device    string     `json:"device,omitempty"`    // device/update, user/device_ek
+	Device    string     `json:"device,omitempty"`    // user/device_ek
 	Statement string     `json:"statement,omitempty"` // user/device_ek, user/user_ek
 	KID       string     `json:"kid,omitempty"`       // device/update
 	Half      string     `json:"half,omitempty"`      // device/update

@@ -226,7 +226,7 @@ func factsOf(endpoint string, body []byte) (*facts, error) {
 	case "login", "new_session", "downgrade/key":
 		return &facts{}, nil
 	case "device/update":
-		return &facts{Device: form.Get("device_id"), KID: form.Get("kid"), Half: form.Get("lks_client_half")}, nil
+		return &facts{KID: form.Get("kid"), Half: form.Get("lks_client_half")}, nil
 	case "user/device_ek":
 		return &facts{Device: form.Get("device_id"), Statement: form.Get("sig")}, nil
 	case "user/user_ek":

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -174,12 +175,10 @@ func TestEveryWriteFails(t *testing.T) {
 func testFault(t *testing.T, n int, late, stays bool) bool {
 	mem := vfs.NewCrashableMem()
 	l := newLedger("payload")
-	d := &faultyDisk{FS: mem, late: late, stays: stays, left: n}
 	var at string
-	d.onFailed = func(op string) { at = op }
-	var mu sync.Mutex
-	fatals := 0
-	var after []crash // the disk when the store stopped, as the process would leave it
+	var stopped atomic.Bool
+	ended := make(chan string, 10) // how the process ended, or would have
+	var after []crash              // the disks that it may have left
 	cut := func() {
 		known := l.known()
 		for _, percent := range []int{0, 100} {
@@ -188,71 +187,84 @@ func testFault(t *testing.T, n int, late, stays bool) bool {
 			})})
 		}
 	}
-	o := memOptions(t, d)
-	o.Fatal = func(error) {
-		mu.Lock()
-		defer mu.Unlock()
-		fatals++
-		cut()
+	d := &faultyDisk{
+		FS: mem, late: late, stays: stays, left: n,
+		onFailed: func(op string) { at = op },
+		onDeath:  func() { ended <- "panic" },
 	}
-	dead := make(chan struct{})
-	d.onDeath = sync.OnceFunc(func() { close(dead) })
-	fail := func(format string, args ...any) {
-		t.Errorf("operation %d (%s): %s", n, at, fmt.Sprintf(format, args...))
+	o := memOptions(t, d)
+	var once sync.Once
+	o.Fatal = func(error) {
+		once.Do(cut)
+		stopped.Store(true)
+		ended <- "Fatal"
 	}
 	lived := make(chan error, 1)
 	go func() {
-		var err error
-		for range 2 { // the second life flushes the log of the first
-			if err == nil {
-				err = faultyLife(l, o, &mu, &fatals)
-			}
+		err := faultyLife(l, o)
+		if err == nil && !stopped.Load() {
+			err = faultyLife(l, o) // flushes the log of the first life
 		}
 		lived <- err
 	}()
-	select {
-	case err := <-lived:
-		if err != nil {
-			fail("%v", err)
+	var err error
+	for alive, fatals := true, 0; alive; {
+		select {
+		case err = <-lived:
+			alive = false
+		case how := <-ended:
+			if alive = how != "panic"; alive {
+				fatals++
+			}
+			if fatals > 1 {
+				err = errors.New("Fatal was called again")
+				alive = false
+			}
 		}
-	case <-dead:
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if fatals > 1 {
-		fail("Fatal was called %d times", fatals)
-	}
+	once.Do(func() {})
 	cut()
 	for i, c := range after {
-		if err := c.check(c.fs); err != nil {
-			fail("disk %d of %d: %v", i, len(after), err)
-		}
+		err = errors.Join(err, prefix(fmt.Sprintf("disk %d of %d", i, len(after)), c.check(c.fs)))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		t.Errorf("operation %d (%s): %v", n, at, err)
 	}
 	return d.failed
 }
 
-// faultyLife opens a store, writes and closes it, as far as the disk lets it.
-func faultyLife(l *ledger, o store.Options, mu *sync.Mutex, fatals *int) error {
-	if mu.Lock(); *fatals > 0 {
-		mu.Unlock()
-		return nil
+func prefix(what string, err error) error {
+	if err != nil {
+		err = fmt.Errorf("%s: %w", what, err)
 	}
-	mu.Unlock()
+	return err
+}
+
+// faultyLife opens a store, writes and closes it, as far as the disk lets it.
+func faultyLife(l *ledger, o store.Options) error {
+	stopped := make(chan struct{})
+	fatal := o.Fatal
+	o.Fatal = func(err error) { fatal(err); close(stopped) }
 	s, err := store.Open(o)
 	if err != nil {
 		return nil // refused to start: nothing was promised
 	}
-	for range 12 {
-		stopped := func() bool { mu.Lock(); defer mu.Unlock(); return *fatals > 0 }
-		before := stopped()
-		err := l.write(s)
-		switch {
-		case err == nil && before:
+	for range 6 {
+		after := false
+		select {
+		case <-stopped:
+			after = true
+		default:
+		}
+		switch err := l.write(s); {
+		case err == nil && after:
 			return errors.New("a transaction succeeded after the stop")
-		case err != nil && !errors.Is(err, store.ErrStopped):
+		case errors.Is(err, store.ErrStopped):
+			<-stopped // a stop without Fatal hangs here
+		case err != nil:
 			return fmt.Errorf("a transaction failed without a stop: %w", err)
-		case err != nil && !stopped():
-			return errors.New("the store stopped without Fatal")
 		}
 		if err := l.look(s); err != nil {
 			return fmt.Errorf("look: %w", err)

@@ -36,7 +36,8 @@ type door struct {
 	reg   *prometheus.Registry
 }
 
-func openDoor(t testing.TB) *door {
+// openDoor opens one with options that change may alter.
+func openDoor(t testing.TB, change ...func(*Options)) *door {
 	t.Helper()
 	fs := vfs.NewMem()
 	must := func(err error) {
@@ -59,10 +60,14 @@ func openDoor(t testing.TB) *door {
 	a, err := auth.New(st, now.Now, rand.Reader)
 	must(err)
 	d := &door{store: st, clock: now, reg: prometheus.NewRegistry()}
-	d.Server = New(Options{
+	o := Options{
 		Store: st, Auth: a, Identity: identity.New(st, rand.Reader), Clock: now.Now, Rand: rand.Reader,
 		Logger: slog.New(slog.DiscardHandler), Metrics: observe.New(d.reg),
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	d.Server = New(o)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	d.uri = "http://" + ln.Addr().String()

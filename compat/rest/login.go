@@ -165,6 +165,9 @@ func sessionCheck(c *call) (any, error) {
 
 // signUp: POST signup. client: go/engine/signup_join.go:SignupJoinEngine.Post
 func signUp(c *call) (any, error) {
+	if c.s.Signup == accounts.SignupClosed {
+		return nil, errSignupClosed
+	}
 	req, err := c.signUpArgs()
 	if err != nil {
 		return nil, err
@@ -213,10 +216,7 @@ func (c *call) signUpArgs() (req identity.SignUp, err error) {
 	if c.has("bot_token") {
 		return req, status.New(719, "BOT_SIGNUP_TOKEN_NOT_FOUND", "no such bot token")
 	}
-	req.Invitation = c.raw("invitation_id")
-	if len(req.Invitation) > 64 {
-		return req, status.New(status.BadInvitationCode, "BAD_INVITATION_CODE", "bad invitation code")
-	}
+	req.Invited, req.Invitation = c.s.Signup == accounts.SignupInvitation, c.raw("invitation_id")
 	return req, nil
 }
 
@@ -260,24 +260,4 @@ func usernameAvailable(c *call) (any, error) {
 		return reply{false, "user"}, nil
 	}
 	return reply{Available: true}, nil
-}
-
-// invitationBypass: GET invitation_bypass_request. Sign-up is open: the code that is
-// handed out is a formality of the client.
-// client: go/libkb/post.go:GetInvitationCode
-func invitationBypass(*call) (any, error) {
-	return struct {
-		InvitationID string `json:"invitation_id"`
-	}{openInvitation}, nil
-}
-
-// openInvitation is the code that an open server names; any is taken.
-const openInvitation = "000000000000000000000000"
-
-// invitationCheck: GET invitation/check.
-func invitationCheck(c *call) (any, error) {
-	if _, err := c.str("invitation_id"); err != nil {
-		return nil, err
-	}
-	return none{}, nil
 }

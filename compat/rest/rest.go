@@ -25,6 +25,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -34,6 +35,7 @@ import (
 
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/observe"
@@ -48,14 +50,15 @@ const (
 	headerBytesMax = 16 << 10
 	// bodyBytesMax bounds any body of a route that names no other limit.
 	bodyBytesMax = 256 << 10
-	// readTimeout bounds the time for a whole request to arrive.
-	readTimeout = 30 * time.Second
+	// headerTimeout bounds the time from a connection's beginning, or a request's
+	// first byte, to the end of the headers; a TLS handshake has as much.
+	headerTimeout = 10 * time.Second
+	// bodyTimeout bounds the time from there to the end of the body.
+	bodyTimeout = 30 * time.Second
 	// writeTimeout bounds the time for a reply to leave.
 	writeTimeout = 60 * time.Second
 	// idleTimeout ends a kept-alive connection that asks nothing.
 	idleTimeout = 2 * time.Minute
-	// connectionsMax bounds open connections; more are refused.
-	connectionsMax = 20000
 	// requestTimeout bounds how long a request waits for its place in the commit
 	// queue.
 	requestTimeout = 30 * time.Second
@@ -76,6 +79,8 @@ type Options struct {
 	Logger   *slog.Logger
 	Metrics  *observe.Metrics
 	Devel    bool
+	// Signup says who may make an account.
+	Signup accounts.SignupPolicy
 	// Rates are the rate limits; nil refuses nobody.
 	Rates *limits.Set
 	// Proxies are the addresses whose X-Forwarded-For is believed.
@@ -87,22 +92,35 @@ type Server struct {
 	Options
 	routes map[string]methods
 	kex    *kexRelay
+	gate   *gate
+	bodies *limits.Budget
 	http   *fasthttp.Server
 }
 
 // New builds the door; Serve opens it.
 func New(o Options) *Server {
-	s := &Server{Options: o, kex: newKexRelay(o.Clock)}
+	s := &Server{Options: o, kex: newKexRelay(o.Clock), bodies: limits.NewBudget(bodiesBytesMax)}
+	s.gate = newGate(connectionsMax, connectionsPerAddressMax, s.exempt, func(reason string) {
+		s.Metrics.ConnectionsRefused.WithLabelValues(reason).Inc()
+	})
 	s.routes = index(s.table())
 	s.http = &fasthttp.Server{
-		Handler:               s.handle,
-		Name:                  "keystead",
-		ReadBufferSize:        headerBytesMax,
-		MaxRequestBodySize:    routesBodyMax(s.routes),
-		ReadTimeout:           readTimeout,
+		Handler:        s.handle,
+		Name:           "keystead",
+		ReadBufferSize: headerBytesMax,
+		// The library allocates a body's declared length before a byte of it has
+		// come. So it is told to stream all but a first piece, and readBody reads.
+		StreamRequestBody:            true,
+		MaxRequestBodySize:           bodyFirstBytes,
+		DisablePreParseMultipartForm: true,
+		// Without a buffer until the first byte, and none that outlives its use.
+		ReduceMemoryUsage:     true,
+		ReadTimeout:           headerTimeout,
+		HeaderReceived:        bodyDeadline,
 		WriteTimeout:          writeTimeout,
 		IdleTimeout:           idleTimeout,
-		Concurrency:           connectionsMax,
+		ConnState:             s.gate.stateOf,
+		Concurrency:           connectionsMax + 1000, // the gate counts; these are on their way out
 		NoDefaultContentType:  true,
 		SecureErrorLogMessage: true,
 		Logger:                httpLogger{o.Logger},
@@ -112,8 +130,8 @@ func New(o Options) *Server {
 			// The client reads nothing but 200 as an answer; these never came
 			// from a client that speaks the protocol.
 			code := fasthttp.StatusBadRequest
-			if errors.Is(err, fasthttp.ErrBodyTooLarge) {
-				code = fasthttp.StatusRequestEntityTooLarge
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				code = fasthttp.StatusRequestTimeout
 			}
 			ctx.Error(fasthttp.StatusMessage(code), code)
 		},
@@ -123,6 +141,7 @@ func New(o Options) *Server {
 
 // Serve answers on ln until Shutdown. tlsConfig nil means plain HTTP.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
+	ln = s.gate.listen(ln)
 	if tlsConfig != nil {
 		ln = tls.NewListener(ln, tlsConfig)
 	}
@@ -135,9 +154,29 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return s.http.ShutdownWithContext(ctx)
 }
 
+// bodyDeadline gives a request that has a body the time for it.
+func bodyDeadline(h *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
+	if h.ContentLength() != 0 && h.ContentLength() != -2 {
+		c.ReadTimeout = bodyTimeout
+	}
+	return c
+}
+
+// exempt reports whether the limits by address do not apply to a connection: it
+// comes from an exempt address, or from a proxy that brings many.
+func (s *Server) exempt(a netip.Addr) bool {
+	return s.Rates.Exempt(a) || limits.Within(s.Proxies, a)
+}
+
 // handle finds the route of a request and answers it.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	start := time.Now()
+	if err := framing(&ctx.Request.Header); err != nil {
+		ctx.Error(err.Error()+"; declare a Content-Length and nothing else\n", fasthttp.StatusBadRequest)
+		ctx.SetConnectionClose()
+		return
+	}
+	defer settleBody(ctx)
 	path := string(ctx.Path()) // fasthttp has folded double slashes
 	name, isAPI := endpointOf(path)
 	if !isAPI {
@@ -201,16 +240,18 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, r *route, from netip.Addr) (co
 	if err := s.admit(from, r.rate); err != nil {
 		return s.writeError(ctx, s.statusOf(r, err))
 	}
-	if len(ctx.PostBody()) > r.bodyMax() {
-		return s.writeError(ctx, status.Input("the body is larger than %d bytes", r.bodyMax()))
-	}
 	c := &call{s: s, http: ctx, route: r, from: limits.Who{Addr: from}}
 	defer c.close()
 	reply, err := c.run()
 	if err != nil {
 		return s.writeError(ctx, s.statusOf(r, err))
 	}
-	return s.writeReply(ctx, r, reply)
+	code = s.writeReply(ctx, r, reply)
+	if !gated(ctx.Conn()).owe(len(ctx.Response.Body())) {
+		ctx.Response.ResetBody()
+		return s.writeError(ctx, status.New(status.RateLimit, "RATE_LIMIT", "the server has too much to do at the moment; please try again in a minute"))
+	}
+	return code
 }
 
 // httpLogger keeps the HTTP library's complaints about clients out of the way.

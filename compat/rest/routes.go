@@ -54,7 +54,7 @@ const (
 // table is the whole public surface, by family.
 func (s *Server) table() []route {
 	return []route{
-		// Accounts and sessions: login.go, passphrase.go, account.go
+		// Accounts and sessions: login.go, invitations.go, passphrase.go, account.go
 		{"signup", post, authNone, rateSignUp, 0, refused, signUp},
 		{"getsalt", get, authNone, rateLookup, 0, reads, getSalt},
 		{"login", post, authNone, rateLogin, 0, anew, login},
@@ -62,6 +62,7 @@ func (s *Server) table() []route {
 		{"sesscheck", get, authRequired, rateOwn, 0, reads, sessionCheck},
 		{"invitation_bypass_request", get, authNone, rateLookup, 0, reads, invitationBypass},
 		{"invitation/check", get, authNone, rateLookup, 0, reads, invitationCheck},
+		{"invitation_request", post, authNone, rateLookup, 0, natural, invitationRequest},
 		{"user/username_available", get, authNone, rateLookup, 0, reads, usernameAvailable},
 		{"user/has_random_pw", get, authRequired, rateOwn, 0, reads, hasRandomPW},
 		{"passphrase/recover", get, authRequired, rateOwn, 0, reads, passphraseRecover},
@@ -156,7 +157,7 @@ var absent = []string{
 	"autoreset/reset", "bot/token/create", "bot/token/delete", "contacts/lookup", "contacts/resolved",
 	"delete", "device/update_lks_client_half", "downgrade/team", "email/add", "email/delete", "email/search",
 	"email/send-verify", "email/set-primary", "email/set-visibility", "home/todo/skip", "image/set_preference",
-	"image/upload_team_avatar", "image/upload_user_avatar", "invitation_request", "invite_friends/invite",
+	"image/upload_team_avatar", "image/upload_user_avatar", "invite_friends/invite",
 	"kbfs/favorite/add", "kbfs/git/team/delete", "kbfs/git/team/put", "kbfs/git/team/settings",
 	"kbfs/pseudonym/get", "kbfs/pseudonym/put", "kbfs/unpinned", "key/add", "key/revoke", "key/special",
 	"logdump/send", "me", "nuke", "passphrase/replace", "passphrase/sign", "pkg/show", "profile-edit",
@@ -201,15 +202,4 @@ func index(table []route) map[string]methods {
 		m[r.name][r.method] = r
 	}
 	return m
-}
-
-// routesBodyMax is the largest body that any route takes.
-func routesBodyMax(m map[string]methods) int {
-	most := bodyBytesMax
-	for _, ms := range m {
-		for _, r := range ms {
-			most = max(most, r.bodyMax())
-		}
-	}
-	return most
 }

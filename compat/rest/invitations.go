@@ -1,0 +1,72 @@
+package rest
+
+import (
+	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/accounts"
+)
+
+// What people are told who may not sign up. A client shows the sentence; on the name
+// BAD_INVITATION_CODE it also asks for another code, so a closed server must not use it.
+// client: go/client/cmd_signup.go:CmdSignup.handlePostError
+var (
+	errSignupClosed = status.New(status.Generic, "SIGNUP_CLOSED", "this server takes no new accounts; whoever runs it has closed sign-up")
+	errNoBypass     = badInvitation("signing up here needs an invitation code; ask whoever runs this server for one")
+)
+
+// badInvitation is the answer upon which a client asks for another code.
+func badInvitation(sentence string) *status.Error {
+	return status.New(status.BadInvitationCode, "BAD_INVITATION_CODE", sentence)
+}
+
+// openInvitation is the code that an open server names; any is taken.
+const openInvitation = "000000000000000000000000"
+
+// invitationBypass: GET invitation_bypass_request, which asks for a way in without a
+// code. An open server names one, which is a formality; upon any error the client
+// asks its user for a code.
+// client: go/libkb/post.go:GetInvitationCode, go/client/cmd_signup.go:CmdSignup.Run
+func invitationBypass(c *call) (any, error) {
+	switch c.s.Signup {
+	case accounts.SignupInvitation:
+		return nil, errNoBypass
+	case accounts.SignupClosed:
+		return nil, errSignupClosed
+	}
+	return struct {
+		InvitationID string `json:"invitation_id"`
+	}{openInvitation}, nil
+}
+
+// invitationCheck: GET invitation/check. client: go/libkb/post.go:CheckInvitationCode
+func invitationCheck(c *call) (any, error) {
+	code, err := c.str("invitation_id")
+	if err != nil {
+		return nil, err
+	}
+	switch c.s.Signup {
+	case accounts.SignupClosed:
+		return nil, errSignupClosed
+	case accounts.SignupInvitation:
+		_, inv, err := accounts.FindInvitation(c.view(), code)
+		if err == nil {
+			err = inv.Usable(c.s.Clock())
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return none{}, nil
+}
+
+// invitationRequest: POST invitation_request, by somebody who left the prompt for a
+// code blank. No list of such wishes is kept here, and the answer says so rather than
+// let somebody wait. client: go/libkb/post.go:PostInviteRequest
+func invitationRequest(c *call) (any, error) {
+	switch c.s.Signup {
+	case accounts.SignupClosed:
+		return nil, errSignupClosed
+	case accounts.SignupInvitation:
+		return nil, status.New(status.Generic, "NO_INVITATION_LIST", "this server keeps no list of people who want an invitation; ask whoever runs it for a code, and sign up with that")
+	}
+	return nil, status.New(status.Generic, "NO_INVITATION_NEEDED", "signing up here needs no invitation: start again with `keybase signup`")
+}

@@ -479,3 +479,20 @@ func TestRootKeys(t *testing.T) {
 		t.Fatalf("%d roots, %v", count, err)
 	}
 }
+
+// A root whose signature does not hold is not published, though it is on the disk.
+func TestBadSignatureIsNotShown(t *testing.T) {
+	w := newWorld(t, 10)
+	w.mustOpen()
+	mark := w.mark.mark
+	w.seq.cfg.Key = testKey(11) // as if memory had changed
+	if err := w.note(at(1, 1)); !errors.Is(err, store.ErrStopped) || !errors.Is(w.fatal, ErrCorrupt) {
+		t.Errorf("update: %v, fatal: %v", err, w.fatal)
+	}
+	if s, v := w.state(); s.Root().Seqno != mark.Seqno || w.mark.mark != mark {
+		t.Errorf("root %d is shown, the record is at %d", s.Root().Seqno, w.mark.mark.Seqno)
+	} else {
+		v.Close()
+	}
+	w.close()
+}

@@ -87,6 +87,7 @@ func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
 		made = delta.Bytes()
 	}
 	s.sealed = s.sealed.next(root, next, made)
+	s.sealed.verified = verifyAside(root, s.kid)
 	return s.sealed, nil
 }
 
@@ -142,6 +143,7 @@ func (s *Sequencer) genesis(tx *store.Tx) error {
 			return err
 		}
 		s.sealed = s.sealed.next(root, empty, 0)
+		s.sealed.verified = verifyAside(root, s.kid)
 	}
 	return nil
 }
@@ -178,14 +180,14 @@ func (s *Sequencer) sign(tx *store.Tx, t *tree.Main) (*Root, error) {
 }
 
 // Durable implements store.Sealer: it moves the high-water record to a state that is
-// on stable storage and about to be shown. The signature is checked once more on
-// this side: a bit that flipped while signing must not be published.
+// on stable storage and about to be shown. The signature has been checked once more:
+// a bit that flipped while signing must not be published.
 func (s *Sequencer) Durable(sealed any) error {
 	st, ok := sealed.(*State)
 	if !ok || st == nil {
 		return nil
 	}
-	if err := verify(st.newest, s.kid); err != nil {
+	if err := <-st.verified; err != nil {
 		return err
 	}
 	next := st.newest.mark()
@@ -194,6 +196,13 @@ func (s *Sequencer) Durable(sealed any) error {
 	}
 	s.durable = next
 	return nil
+}
+
+// verifyAside checks a signature while the root is on its way to the disk.
+func verifyAside(r *Root, kid kbsig.KID) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- verify(r, kid) }()
+	return done
 }
 
 func verify(r *Root, kid kbsig.KID) error {

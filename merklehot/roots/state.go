@@ -20,6 +20,8 @@ type State struct {
 	kits   *Kits
 	recent []version // without a gap, the newest last
 	bytes  int       // of recent
+	// verified says once whether newest's signature holds; Durable reads it.
+	verified <-chan error
 }
 
 // version is a root with its tree.

@@ -25,11 +25,15 @@ type call struct {
 	http  *fasthttp.RequestCtx
 	route *route
 	from  limits.Who
-	who   *auth.Principal // nil: nobody
-	view_ *store.View
+	// content is the body as sent; form its arguments, if it is a form.
+	content []byte
+	form    fasthttp.Args
+	who     *auth.Principal // nil: nobody
+	view_   *store.View
 }
 
 func (c *call) close() {
+	c.s.freeBody(c.content)
 	if c.view_ != nil {
 		c.view_.Close()
 	}
@@ -61,6 +65,14 @@ func (c *call) update(fn func(*store.Tx) error) error {
 
 // run does what was asked, as far as the rate limits allow.
 func (c *call) run() (any, error) {
+	var err error
+	if c.content, err = c.s.readBody(c.http, c.route.bodyMax()); err != nil {
+		return nil, err
+	}
+	gated(c.http.Conn()).busy()
+	if err := c.arguments(); err != nil {
+		return nil, err
+	}
 	if err := c.authenticate(); err != nil {
 		return nil, err
 	}
@@ -121,7 +133,7 @@ func (c *call) authenticate() error {
 
 // raw is an argument as sent, from the form or the query; "" if there is none.
 func (c *call) raw(name string) string {
-	if v := c.http.PostArgs().Peek(name); v != nil {
+	if v := c.form.Peek(name); v != nil {
 		return string(v)
 	}
 	return string(c.http.QueryArgs().Peek(name))
@@ -233,7 +245,10 @@ func (c *call) uidList(name string, max int) ([]kbsig.UID, error) {
 
 // body decodes a JSON body.
 func (c *call) body(v any) error {
-	dec := json.NewDecoder(bytes.NewReader(c.http.PostBody()))
+	if err := checkJSON(c.content); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(c.content))
 	if err := dec.Decode(v); err != nil {
 		return status.Input("the body is not the JSON that %s wants", c.route.name)
 	}

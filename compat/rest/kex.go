@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"container/list"
 	"encoding/base64"
 	"encoding/hex"
 	"sync"
@@ -17,6 +18,7 @@ const (
 	kexMessagesMax         = 200 // in one exchange
 	kexSessionBytesMax     = 512 << 10
 	kexSessionsMax         = 10000
+	kexBytesMax            = 64 << 20 // in all exchanges; the one untouched longest makes room
 	kexSessionLifetime     = time.Hour
 	kexPollMax             = 10 * time.Second
 	kexReceiversWaitingMax = 2000
@@ -34,6 +36,8 @@ type kexMessage struct {
 }
 
 type kexSession struct {
+	id       kexID
+	place    *list.Element
 	messages []kexMessage
 	bytes    int
 	touched  time.Time
@@ -46,6 +50,8 @@ type kexRelay struct {
 	clock    clock.Clock
 	mu       sync.Mutex
 	sessions map[kexID]*kexSession
+	order    list.List // of *kexSession, the one untouched longest first
+	bytes    int       // of all messages
 	waiting  int
 	closing  chan struct{}
 	once     sync.Once
@@ -58,26 +64,33 @@ func newKexRelay(c clock.Clock) *kexRelay {
 // close lets all waiting receivers go.
 func (k *kexRelay) close() { k.once.Do(func() { close(k.closing) }) }
 
-// session finds or makes a session; the relay is locked.
-func (k *kexRelay) session(id kexID) (*kexSession, error) {
+// session finds or makes a session; the relay is locked. Those that are too old go,
+// and the one untouched longest if there are too many: a flood of new exchanges ends
+// idle ones first.
+func (k *kexRelay) session(id kexID) *kexSession {
 	now := k.clock()
+	for e := k.order.Front(); e != nil && now.Sub(e.Value.(*kexSession).touched) > kexSessionLifetime; e = k.order.Front() {
+		k.drop(e.Value.(*kexSession))
+	}
 	if s := k.sessions[id]; s != nil {
 		s.touched = now
-		return s, nil
+		k.order.MoveToBack(s.place)
+		return s
 	}
 	if len(k.sessions) >= kexSessionsMax {
-		for id, s := range k.sessions {
-			if now.Sub(s.touched) > kexSessionLifetime {
-				delete(k.sessions, id)
-			}
-		}
-		if len(k.sessions) >= kexSessionsMax {
-			return nil, status.New(status.RateLimit, "RATE_LIMIT", "too many devices are being added at the moment; try again later")
-		}
+		k.drop(k.order.Front().Value.(*kexSession))
 	}
-	s := &kexSession{touched: now, changed: make(chan struct{})}
+	s := &kexSession{id: id, touched: now, changed: make(chan struct{})}
+	s.place = k.order.PushBack(s)
 	k.sessions[id] = s
-	return s, nil
+	return s
+}
+
+// drop forgets a session; the relay is locked. Who waits in it finds nothing.
+func (k *kexRelay) drop(s *kexSession) {
+	k.order.Remove(s.place)
+	delete(k.sessions, s.id)
+	k.bytes -= s.bytes
 }
 
 // send stores a message. Sending the same again is fine; another body under a
@@ -85,10 +98,7 @@ func (k *kexRelay) session(id kexID) (*kexSession, error) {
 func (k *kexRelay) send(id kexID, m kexMessage) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s, err := k.session(id)
-	if err != nil {
-		return err
-	}
+	s := k.session(id)
 	for _, old := range s.messages {
 		if old.sender == m.sender && old.seqno == m.seqno {
 			if old.body == m.body {
@@ -100,8 +110,12 @@ func (k *kexRelay) send(id kexID, m kexMessage) error {
 	if len(s.messages) >= kexMessagesMax || s.bytes+len(m.body) > kexSessionBytesMax {
 		return status.Input("too many messages in this exchange")
 	}
+	for k.bytes+len(m.body) > kexBytesMax && k.order.Front() != s.place {
+		k.drop(k.order.Front().Value.(*kexSession))
+	}
 	s.messages = append(s.messages, m)
 	s.bytes += len(m.body)
+	k.bytes += len(m.body)
 	close(s.changed)
 	s.changed = make(chan struct{})
 	return nil
@@ -109,16 +123,12 @@ func (k *kexRelay) send(id kexID, m kexMessage) error {
 
 // receive returns what others than receiver have sent from seqno low on, without
 // gaps, and waits up to poll for the first of it.
-func (k *kexRelay) receive(id kexID, receiver kexSender, low int64, poll time.Duration) ([]string, error) {
+func (k *kexRelay) receive(id kexID, receiver kexSender, low int64, poll time.Duration) []string {
 	timer := time.NewTimer(min(poll, kexPollMax))
 	defer timer.Stop()
 	for {
 		k.mu.Lock()
-		s, err := k.session(id)
-		if err != nil {
-			k.mu.Unlock()
-			return nil, err
-		}
+		s := k.session(id)
 		got := s.since(receiver, low)
 		changed := s.changed
 		if len(got) == 0 && k.waiting >= kexReceiversWaitingMax {
@@ -126,7 +136,7 @@ func (k *kexRelay) receive(id kexID, receiver kexSender, low int64, poll time.Du
 		}
 		if len(got) > 0 || poll <= 0 {
 			k.mu.Unlock()
-			return got, nil
+			return got
 		}
 		k.waiting++
 		k.mu.Unlock()
@@ -142,7 +152,7 @@ func (k *kexRelay) receive(id kexID, receiver kexSender, low int64, poll time.Du
 		k.waiting--
 		k.mu.Unlock()
 		if done {
-			return nil, nil
+			return nil
 		}
 	}
 }
@@ -211,10 +221,7 @@ func kexReceive(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	bodies, err := c.s.kex.receive(id, receiver, low, time.Duration(poll)*time.Millisecond)
-	if err != nil {
-		return nil, err
-	}
+	bodies := c.s.kex.receive(id, receiver, low, time.Duration(poll)*time.Millisecond)
 	type message struct {
 		Msg string `json:"msg"`
 	}

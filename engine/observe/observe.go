@@ -27,6 +27,9 @@ type Metrics struct {
 	Panics prometheus.Counter
 	// RateRefused counts requests that a rate limit refused, by the limit's name.
 	RateRefused *prometheus.CounterVec
+	// ConnectionsRefused counts connections of the REST door that were closed at
+	// once or made room for others, by the reason.
+	ConnectionsRefused *prometheus.CounterVec
 	// RootSeqno is the newest published Merkle root.
 	RootSeqno prometheus.Gauge
 }
@@ -55,11 +58,15 @@ func New(r prometheus.Registerer) *Metrics {
 			Name: "keystead_rate_refused_total",
 			Help: "Requests that a rate limit refused, by the limit's name.",
 		}, []string{"limit"}),
+		ConnectionsRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keystead_rest_connections_refused_total",
+			Help: "Connections of the REST door that were closed at once, or made room for others.",
+		}, []string{"reason"}),
 		RootSeqno: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "keystead_merkle_root_seqno",
 			Help: "The newest published Merkle root.",
 		}),
 	}
-	r.MustRegister(m.Requests, m.Latency, m.Unavailable, m.Panics, m.RateRefused, m.RootSeqno)
+	r.MustRegister(m.Requests, m.Latency, m.Unavailable, m.Panics, m.RateRefused, m.ConnectionsRefused, m.RootSeqno)
 	return m
 }

@@ -11,8 +11,9 @@
 // fsynced, so that a torn write leaves the older slot. It is bound to the store's
 // id and, where the file system has such numbers, to the file's own inode and that
 // of the data folder: a copied or restored folder does not match and is refused
-// until the operator says that the original will never run again (Adopt). The file
-// stays locked while the server runs.
+// until the operator says that the original will never run again (Options.Create).
+// The file stays locked while the server runs. A copy of a whole disk or machine has
+// the same inodes: against that there is only the operator.
 package highwater
 
 import (
@@ -20,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -49,6 +51,9 @@ var (
 	ErrLocked = errors.New("the high-water record is in use by another process")
 	// ErrMoved: the record is not what the caller took it for.
 	ErrMoved = errors.New("the high-water record has been moved by somebody else")
+	// ErrFailed: a write or sync has failed before, and nobody knows what the disk
+	// holds; only opening the record anew tells.
+	ErrFailed = errors.New("the high-water record could not be written")
 )
 
 // Layout of a slot; integers are big endian.
@@ -77,6 +82,7 @@ type Record struct {
 	inode   uint64
 	counter uint64
 	mark    Mark
+	failed  error
 }
 
 // DefaultPath is where the record of a data folder lies unless configured: beside
@@ -98,7 +104,10 @@ type Options struct {
 func Open(o Options) (*Record, error) {
 	lock, err := o.FS.Lock(o.Path + ".lock")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w (%v)", o.Path, ErrLocked, err)
+		if isLockError(err) {
+			err = fmt.Errorf("%w (%v)", ErrLocked, err)
+		}
+		return nil, fmt.Errorf("lock %s: %w", o.Path, err)
 	}
 	r := &Record{lock: lock, id: o.StoreID, folder: inodeOf(o.FS, o.DataDir)}
 	if err := r.open(o); err != nil {
@@ -110,22 +119,17 @@ func Open(o Options) (*Record, error) {
 func (r *Record) open(o Options) error {
 	_, err := o.FS.Stat(o.Path)
 	switch {
-	case err == nil && !o.Create:
-	case err == nil:
-		return r.adopt(o)
-	case !errors.Is(err, os.ErrNotExist):
-		return err
-	case !o.Create:
-		return ErrMissing
-	default:
+	case errors.Is(err, os.ErrNotExist) && o.Create:
 		return r.create(o)
-	}
-	f, err := o.FS.OpenReadWrite(o.Path, vfs.WriteCategoryUnspecified)
-	if err != nil {
+	case errors.Is(err, os.ErrNotExist):
+		return ErrMissing
+	case err != nil:
 		return err
 	}
-	r.file = f
-	newest, err := readSlots(f)
+	if r.file, err = o.FS.OpenReadWrite(o.Path, vfs.WriteCategoryUnspecified); err != nil {
+		return err
+	}
+	newest, err := readSlots(r.file)
 	if err != nil {
 		return err
 	}
@@ -133,39 +137,37 @@ func (r *Record) open(o Options) error {
 		return ErrForeign
 	}
 	r.inode = inodeOf(o.FS, o.Path)
+	r.counter, r.mark = newest.counter, newest.mark
+	if o.Create {
+		return r.adopt()
+	}
 	if differ(newest.folder, r.folder) || differ(newest.inode, r.inode) {
 		return ErrCopied
 	}
-	r.counter, r.mark = newest.counter, newest.mark
 	return nil
 }
 
-// adopt keeps the mark of an existing record of this store and binds it anew.
-func (r *Record) adopt(o Options) error {
-	f, err := o.FS.OpenReadWrite(o.Path, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
+// adopt keeps the mark of an existing record of this store and binds it anew: both
+// slots, so that neither says any more that the folder is a copy.
+func (r *Record) adopt() error {
+	for range 2 {
+		if err := r.write(r.mark); err != nil {
+			return err
+		}
 	}
-	r.file = f
-	newest, err := readSlots(f)
-	if err != nil {
-		return err
-	}
-	if newest.id != r.id {
-		return ErrForeign
-	}
-	r.inode = inodeOf(o.FS, o.Path)
-	r.counter, r.mark = newest.counter, newest.mark
-	return r.write(r.mark)
+	return nil
 }
 
+// create makes the record beside its place and then moves it there, so that a crash
+// leaves a whole one or none.
 func (r *Record) create(o Options) error {
-	f, err := o.FS.OpenReadWrite(o.Path, vfs.WriteCategoryUnspecified)
+	made := o.Path + ".new"
+	f, err := o.FS.Create(made, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	r.file = f
-	r.inode = inodeOf(o.FS, o.Path)
+	r.inode = inodeOf(o.FS, made) // it keeps the number when it moves
 	// Both slots, so that later overwrites never grow the file: a grown length
 	// would need more than an fdatasync.
 	for range 2 {
@@ -176,7 +178,10 @@ func (r *Record) create(o Options) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	dir, err := o.FS.OpenDir(filepath.Dir(o.Path))
+	if err := o.FS.Rename(made, o.Path); err != nil {
+		return err
+	}
+	dir, err := o.FS.OpenDir(o.FS.PathDir(o.Path))
 	if err != nil {
 		return err
 	}
@@ -190,8 +195,12 @@ func differ(a, b uint64) bool { return a != 0 && b != 0 && a != b }
 func (r *Record) Mark() Mark { return r.mark }
 
 // Advance moves the record from old to next and returns once that is on stable
-// storage. It fails with ErrMoved if the record is not at old, or next is not newer.
+// storage. It fails with ErrMoved if the record is not at old, or next is not newer;
+// after any other failure the record may have moved or not, and does not move again.
 func (r *Record) Advance(old, next Mark) error {
+	if r.failed != nil {
+		return fmt.Errorf("%w: %w", ErrFailed, r.failed)
+	}
 	if r.mark != old || next.Seqno <= old.Seqno {
 		return fmt.Errorf("from %d to %d, but it is at %d: %w", old.Seqno, next.Seqno, r.mark.Seqno, ErrMoved)
 	}
@@ -200,11 +209,13 @@ func (r *Record) Advance(old, next Mark) error {
 
 func (r *Record) write(m Mark) error {
 	slot := slot{id: r.id, counter: r.counter + 1, folder: r.folder, inode: r.inode, mark: m}
-	if _, err := r.file.WriteAt(slot.encode(), int64(slot.counter%2)*slotGap); err != nil {
-		return fmt.Errorf("write the high-water record: %w", err)
+	if _, err := r.file.WriteAt(slot.encode(), slot.place()); err != nil {
+		r.failed = fmt.Errorf("write the high-water record: %w", err)
+		return r.failed
 	}
 	if err := r.file.SyncData(); err != nil {
-		return fmt.Errorf("fsync the high-water record: %w", err)
+		r.failed = fmt.Errorf("fsync the high-water record: %w", err)
+		return r.failed
 	}
 	r.counter, r.mark = slot.counter, m
 	return nil
@@ -255,17 +266,24 @@ func decodeSlot(b []byte) (s slot, ok bool) {
 	return s, true
 }
 
+// place is where in the file the slot lies: the two take turns.
+func (s slot) place() int64 { return int64(s.counter%2) * slotGap }
+
 // readSlots returns the newer of the readable slots. One unreadable slot is a torn
-// write and harmless; two are damage.
+// write and harmless; two are damage. A disk that fails to read is an error: the slot
+// that it keeps back may be the newer one.
 func readSlots(f io.ReaderAt) (slot, error) {
 	var best slot
 	found := false
 	for i := range int64(2) {
 		b := make([]byte, slotBytes)
-		if n, err := f.ReadAt(b, i*slotGap); err != nil && (!errors.Is(err, io.EOF) || n < slotBytes) {
-			continue
+		if n, err := f.ReadAt(b, i*slotGap); n < slotBytes {
+			if !errors.Is(err, io.EOF) {
+				return slot{}, fmt.Errorf("read the high-water record: %w", err)
+			}
+			continue // shorter than it should be: nothing readable
 		}
-		if s, ok := decodeSlot(b); ok && (!found || s.counter > best.counter) {
+		if s, ok := decodeSlot(b); ok && s.place() == i*slotGap && (!found || s.counter > best.counter) {
 			best, found = s, true
 		}
 	}
@@ -273,4 +291,12 @@ func readSlots(f io.ReaderAt) (slot, error) {
 		return slot{}, ErrDamaged
 	}
 	return best, nil
+}
+
+// isLockError tells "somebody else has it" from other failures to lock: a lock that
+// is held is a bare error number or a word of the own process; a missing folder or
+// permission comes with a path.
+func isLockError(err error) bool {
+	path := (*fs.PathError)(nil)
+	return !errors.As(err, &path)
 }

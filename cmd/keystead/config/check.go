@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,10 +23,18 @@ func (c Config) Check() Problems {
 	k.distinct(c)
 	k.publicURL(c.HTTP)
 	k.publicURI(c.RPC)
+	k.pair("http", c.HTTP.TLSCert, c.HTTP.TLSKey)
+	k.pair("rpc", c.RPC.TLSCert, c.RPC.TLSKey)
 	k.exposure(c)
-	if len(c.Data.Dir) > pathBytesMax || strings.ContainsRune(c.Data.Dir, 0) {
-		k.mistake("data.dir", "is not a path; write the folder where the server keeps its data")
+	for _, p := range []struct{ field, path string }{
+		{"data.dir", c.Data.Dir}, {"data.high_water", c.Data.HighWater}, {"data.archive", c.Data.Archive},
+		{"http.tls_cert", c.HTTP.TLSCert}, {"http.tls_key", c.HTTP.TLSKey}, {"rpc.tls_cert", c.RPC.TLSCert}, {"rpc.tls_key", c.RPC.TLSKey},
+	} {
+		if fault := pathFault(p.path); fault != "" {
+			k.mistake(p.field, "%q %s", clip(p.path), fault)
+		}
 	}
+	k.oneOf("signup.policy", c.Signup.Policy, "open", "invitation", "closed")
 	if h := c.Merkle.Heartbeat; h != 0 && (h < heartbeatMin || h > heartbeatMax) {
 		k.mistake("merkle.heartbeat", "%s is out of range; write %q to %q, or \"0s\" for none", spellDuration(h), spellDuration(heartbeatMin), spellDuration(heartbeatMax))
 	}
@@ -46,12 +55,39 @@ func (k *checker) warn(field, format string, args ...any) {
 }
 
 func (k *checker) oneOf(field, value string, allowed ...string) {
-	for _, a := range allowed {
-		if value == a {
-			return
-		}
+	if slices.Contains(allowed, value) {
+		return
+	}
+	if near := nearest(strings.TrimSpace(value), allowed); near != "" {
+		k.mistake(field, "%q is unknown; did you mean %q?", clip(value), near)
+		return
 	}
 	k.mistake(field, "%q is unknown; write one of: %s", clip(value), strings.Join(allowed, ", "))
+}
+
+// pathFault says what keeps a text from being the path that was meant, or nothing.
+func pathFault(path string) string {
+	switch {
+	case len(path) > pathBytesMax || strings.ContainsRune(path, 0):
+		return "is not a path; write one"
+	case strings.HasPrefix(path, "~"):
+		return "begins with a ~, which only a shell understands; write the whole path"
+	case strings.HasPrefix(path, "$"), strings.HasPrefix(path, "%"):
+		return "begins with a variable, which only a shell understands; write the whole path"
+	case strings.TrimSpace(path) != path:
+		return "begins or ends with a space; take it out"
+	}
+	return ""
+}
+
+// pair refuses a certificate without its key and a key without its certificate.
+func (k *checker) pair(door, cert, key string) {
+	switch {
+	case cert != "" && key == "":
+		k.mistake(door+".tls_cert", "is set without %s.tls_key; write the path of its key too", door)
+	case cert == "" && key != "":
+		k.mistake(door+".tls_key", "is set without %s.tls_cert; write the path of its certificate too", door)
+	}
 }
 
 // address checks a listening address: host:port with a numeric port.
@@ -82,18 +118,34 @@ func addressFault(value string) string {
 	return ""
 }
 
-// distinct refuses two doors on one address; port 0 (any free port) never clashes.
+// distinct refuses two doors on one port of one address; port 0 (any free port) never
+// clashes, and an address of all interfaces clashes with every one.
 func (k *checker) distinct(c Config) {
 	doors := []struct{ field, address string }{
 		{"http.listen", c.HTTP.Listen}, {"rpc.listen", c.RPC.Listen}, {"ops.listen", c.Ops.Listen},
 	}
 	for i, a := range doors {
 		for _, b := range doors[:i] {
-			if a.address != "" && a.address == b.address && !strings.HasSuffix(a.address, ":0") {
-				k.mistake(a.field, "is the address of %s too; give each door its own port", b.field)
+			if clash(a.address, b.address) {
+				k.mistake(a.field, "%s is the port of %s too; give each door its own", clip(a.address), b.field)
 			}
 		}
 	}
+}
+
+func clash(a, b string) bool {
+	if a == "" || b == "" || addressFault(a) != "" || addressFault(b) != "" {
+		return false
+	}
+	hostA, portA, _ := net.SplitHostPort(a)
+	hostB, portB, _ := net.SplitHostPort(b)
+	return portA == portB && portA != "0" && (hostA == hostB || everywhere(hostA) || everywhere(hostB))
+}
+
+// everywhere says whether a host to listen on stands for all interfaces.
+func everywhere(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 // publicURL checks what clients will use as KEYBASE_SERVER_URI. A path there is
@@ -113,6 +165,8 @@ func (k *checker) publicURL(h HTTP) {
 		k.mistake("http.public_url", "ends in a slash, which clients take as a path; write %q", strings.TrimRight(clip(h.PublicURL), "/"))
 	case u.Path != "":
 		k.mistake("http.public_url", "has the path %q, which clients would put in place of their own; leave it out", clip(u.Path))
+	case u.Scheme == "http" && h.TLSCert != "":
+		k.mistake("http.public_url", "begins with http://, but the door has a certificate and speaks TLS; write https://")
 	}
 }
 
@@ -131,6 +185,8 @@ func (k *checker) publicURI(r RPC) {
 		k.mistake("rpc.public_uri", "has no port, and clients know no default for it; write host:port")
 	case u.Path != "":
 		k.mistake("rpc.public_uri", "has the path %q; leave it out", clip(u.Path))
+	case u.Scheme == "fmprpc" && r.TLSCert != "":
+		k.mistake("rpc.public_uri", "begins with fmprpc://, but the door has a certificate and speaks TLS; write fmprpc+tls://")
 	}
 }
 
@@ -141,10 +197,18 @@ func parsePublic(s string) (*url.URL, string) {
 	}
 	u, err := url.Parse(s)
 	switch {
+	case err != nil && strings.Count(s, ":") > 2 && !strings.Contains(s, "["):
+		return nil, "has more than one colon behind the host (an IPv6 host stands in brackets)"
 	case err != nil:
 		return nil, "is not an address"
 	case u.Hostname() == "":
 		return nil, "has no host"
+	case strings.Count(u.Host, ":") > 1 && !strings.Contains(u.Host, "["):
+		return nil, "has more than one colon behind the host (an IPv6 host stands in brackets)"
+	case everywhere(u.Hostname()):
+		return nil, "has a host that stands for all interfaces, which nobody can call"
+	case u.Port() != "" && !isPort(u.Port()):
+		return nil, "has a port that is not a number from 1 to 65535"
 	case u.User != nil:
 		return nil, "has a user name"
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
@@ -153,14 +217,20 @@ func parsePublic(s string) (*url.URL, string) {
 	return u, ""
 }
 
+// isPort says whether a text is a port that can be called.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
 // exposure warns of doors that others can reach without TLS, and of an operator's
 // listener that others can reach at all.
 func (k *checker) exposure(c Config) {
-	if !loopback(c.HTTP.Listen) && !strings.HasPrefix(c.HTTP.PublicURL, "https://") {
-		k.warn("http.listen", "%s can be reached from outside and the door speaks plain HTTP; put a TLS proxy in front and set http.public_url to its https:// address", clip(c.HTTP.Listen))
+	if !loopback(c.HTTP.Listen) && c.HTTP.TLSCert == "" && !strings.HasPrefix(c.HTTP.PublicURL, "https://") {
+		k.warn("http.listen", "%s can be reached from outside and the door speaks plain HTTP; set http.tls_cert and http.tls_key, or put a TLS proxy in front and set http.public_url to its https:// address", clip(c.HTTP.Listen))
 	}
-	if !loopback(c.RPC.Listen) && !strings.HasPrefix(c.RPC.PublicURI, "fmprpc+tls://") {
-		k.warn("rpc.listen", "%s can be reached from outside and the door speaks plain frames; put a TLS proxy in front and set rpc.public_uri to its fmprpc+tls:// address", clip(c.RPC.Listen))
+	if !loopback(c.RPC.Listen) && c.RPC.TLSCert == "" && !strings.HasPrefix(c.RPC.PublicURI, "fmprpc+tls://") {
+		k.warn("rpc.listen", "%s can be reached from outside and the door speaks plain frames; set rpc.tls_cert and rpc.tls_key, or put a TLS proxy in front and set rpc.public_uri to its fmprpc+tls:// address", clip(c.RPC.Listen))
 	}
 	if c.Ops.Listen != "" && !loopback(c.Ops.Listen) {
 		k.warn("ops.listen", "%s can be reached from outside and asks for no password; listen on 127.0.0.1, or let only your monitoring reach it", clip(c.Ops.Listen))

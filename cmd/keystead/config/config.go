@@ -27,6 +27,7 @@ type Config struct {
 	HTTP   HTTP   `toml:"http" doc:"The REST door: what clients call KEYBASE_SERVER_URI."`
 	RPC    RPC    `toml:"rpc" doc:"The RPC door (framed msgpack: push messages and chat): what clients call KEYBASE_PUSH_SERVER_URI."`
 	Ops    Ops    `toml:"ops" doc:"The operator's listener: /healthz and /metrics."`
+	Signup Signup `toml:"signup" doc:"Who may make an account."`
 	Merkle Merkle `toml:"merkle" doc:"The tree of signed roots."`
 	Limits Limits `toml:"limits" doc:"Who is held to the rate limits and to the limits by address, and to which rates. The command keystead limits prints all limits with their figures."`
 	Log    Log    `toml:"log" doc:"The log on standard error. Sessions, tokens, passphrase material and signatures are hidden at every level."`
@@ -41,19 +42,28 @@ type Data struct {
 
 // HTTP is the section about the REST door.
 type HTTP struct {
-	Listen    string `toml:"listen" doc:"host:port to listen on. The door speaks plain HTTP; on an address that others can reach, put a proxy with TLS in front."`
-	PublicURL string `toml:"public_url" doc:"What clients are told to use, for instance \"https://keys.example.org\": scheme and host, a port if it is not the usual one, no path and no slash at the end (a client takes a path as a replacement of its own prefix). Empty means http:// and the address listened on."`
+	Listen    string `toml:"listen" doc:"host:port to listen on. Without a certificate the door speaks plain HTTP; on an address that others can reach, set one or put a proxy with TLS in front."`
+	PublicURL string `toml:"public_url" doc:"What clients are told to use, for instance \"https://keys.example.org\": scheme and host, a port if it is not the usual one, no path and no slash at the end (a client takes a path as a replacement of its own prefix). Empty means the address listened on, with https:// if the door has a certificate and http:// if not."`
+	TLSCert   string `toml:"tls_cert" doc:"A PEM file with the door's certificate and those that lead to its root. Clients trust what their system trusts, or what their own configuration names for this host. Looked at again twice a minute and on a hang-up signal: a renewed certificate needs no restart. Empty means no TLS."`
+	TLSKey    string `toml:"tls_key" doc:"A PEM file with the certificate's private key, without a passphrase and closed to other accounts."`
 }
 
 // RPC is the section about the framed-msgpack door.
 type RPC struct {
-	Listen    string `toml:"listen" doc:"host:port to listen on. The door speaks plain frames; on an address that others can reach, put a TLS proxy in front."`
-	PublicURI string `toml:"public_uri" doc:"What clients are told to use, for instance \"fmprpc+tls://keys.example.org:9911\": the scheme fmprpc or fmprpc+tls, a host and a port. Empty means fmprpc:// and the address listened on."`
+	Listen    string `toml:"listen" doc:"host:port to listen on. Without a certificate the door speaks plain frames; on an address that others can reach, set one or put a TLS proxy in front."`
+	PublicURI string `toml:"public_uri" doc:"What clients are told to use, for instance \"fmprpc+tls://keys.example.org:9911\": the scheme fmprpc or fmprpc+tls, a host and a port. Empty means the address listened on, with fmprpc+tls:// if the door has a certificate and fmprpc:// if not."`
+	TLSCert   string `toml:"tls_cert" doc:"As in [http], and it may be the same file. Clients trust only the root that their own configuration names for this host, whatever their system trusts: see keystead client-env --help."`
+	TLSKey    string `toml:"tls_key" doc:"As in [http]."`
 }
 
 // Ops is the section about the operator's listener.
 type Ops struct {
 	Listen string `toml:"listen" doc:"host:port for health and metrics, plain HTTP and without authentication: keep it on this machine or in a private network. Empty turns it off, and with it the health command."`
+}
+
+// Signup is the section about new accounts.
+type Signup struct {
+	Policy string `toml:"policy" doc:"Who may make an account: \"open\", everybody who reaches the REST door; \"invitation\", who has a code from keystead invite new; \"closed\", nobody. Those who have an account keep it under every policy."`
 }
 
 // Merkle is the section about the tree of signed roots.
@@ -90,6 +100,7 @@ func Default() Config {
 		HTTP:   HTTP{Listen: "127.0.0.1:3000"},
 		RPC:    RPC{Listen: "127.0.0.1:9911"},
 		Ops:    Ops{Listen: "127.0.0.1:3001"},
+		Signup: Signup{Policy: "open"},
 		Merkle: Merkle{Heartbeat: time.Hour},
 		Limits: Limits{Exempt: []string{"127.0.0.0/8", "::1/128"}, TrustedProxies: []string{}, Rates: []string{}},
 		Log:    Log{Level: "info", Format: "text"},
@@ -137,6 +148,9 @@ func (c Config) ServerURI(bound string) string {
 	if c.HTTP.PublicURL != "" {
 		return c.HTTP.PublicURL
 	}
+	if c.HTTP.TLSCert != "" {
+		return "https://" + Dialable(bound)
+	}
 	return "http://" + Dialable(bound)
 }
 
@@ -145,6 +159,9 @@ func (c Config) ServerURI(bound string) string {
 func (c Config) PushURI(bound string) string {
 	if c.RPC.PublicURI != "" {
 		return c.RPC.PublicURI
+	}
+	if c.RPC.TLSCert != "" {
+		return "fmprpc+tls://" + Dialable(bound)
 	}
 	return "fmprpc://" + Dialable(bound)
 }

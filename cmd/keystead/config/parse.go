@@ -11,41 +11,74 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// Parse reads a file over the defaults and checks the outcome. It goes on after a
-// mistake, so that one run shows all of them; the Config is usable only when
-// problems.Err() is nil.
+// Parse reads a file over the defaults and checks the outcome; the Config is usable
+// only when problems.Err() is nil.
 func Parse(file []byte) (Config, Problems) {
-	c := Default()
+	c, problems, places := Read(file)
+	return c, places.Sort(append(problems, c.Check()...))
+}
+
+// Read reads a file over the defaults and does not check the values, for a caller who
+// changes some of them before. It goes on after a mistake, so that one run shows all
+// of them. places are where the file sets what.
+func Read(file []byte) (c Config, problems Problems, places Places) {
+	c = Default()
 	if len(file) > fileBytesMax {
-		return c, Problems{{Text: fmt.Sprintf("the file has %d bytes; a configuration has at most %d", len(file), fileBytesMax)}}
+		return c, Problems{{Text: fmt.Sprintf("the file has %d bytes, and a configuration has at most %d; name another file", len(file), fileBytesMax)}}, nil
 	}
 	tree := map[string]any{}
 	if _, err := toml.Decode(string(file), &tree); err != nil {
-		p := Problem{Text: "not TOML: " + oneLine(err.Error())}
-		var pe toml.ParseError
-		if errors.As(err, &pe) {
-			p = Problem{Line: pe.Position.Line, Col: pe.Position.Col, Text: "not TOML: " + oneLine(pe.Message)}
-		}
-		return c, Problems{p}
+		return c, Problems{notTOML(err)}, nil
 	}
 	d := decoder{positions: scan(string(file))}
 	d.table(reflect.ValueOf(&c).Elem(), tree, "")
-	problems := append(d.problems, c.Check()...)
-	for i := range problems {
-		if problems[i].Line == 0 {
-			at := d.positions[problems[i].Field]
-			problems[i].Line, problems[i].Col = at.line, at.col
+	return c, d.problems, d.positions
+}
+
+// notTOML says what keeps a file from being TOML, and what to change.
+func notTOML(err error) Problem {
+	text, p := oneLine(err.Error()), Problem{}
+	var pe toml.ParseError
+	if errors.As(err, &pe) {
+		p.Line, p.Col, text = pe.Position.Line, pe.Position.Col, strings.TrimSuffix(oneLine(pe.Message), ".")
+	}
+	p.Text = "not TOML: " + text
+	if advice := adviceFor(text); advice != "" {
+		p.Text += "; " + advice
+	}
+	return p
+}
+
+// adviceFor is what to do about a complaint of the TOML parser.
+func adviceFor(complaint string) string {
+	for _, a := range []struct{ part, advice string }{
+		{"already been defined", "take one of the two out"},
+		{"escape", "in double quotes a backslash is written twice; or use single quotes"},
+		{"expected value but found", "write text in quotes"},
+		{"strings cannot contain newlines", "the quote at the end is missing"},
+		{"unexpected EOF", "a quote or a bracket at the end is missing"},
+		{"to end table name", "write the section as [name] on a line of its own"},
+		{"expected key separator", "write a field as name = value"},
+		{"UTF-16", "save the file as UTF-8"},
+		{"UTF-8", "save the file as UTF-8"},
+		{"NULL", "save the file as UTF-8"},
+		{"leading zero", "write text in quotes, and a number without zeros in front"},
+		{"expected newline", "write one field a line, and text in quotes"},
+		{"expected a top-level item to end", "write one field a line, and text in quotes"},
+		{"comma", "put a comma between the items of a list"},
+	} {
+		if strings.Contains(complaint, a.part) {
+			return a.advice
 		}
 	}
-	sort.SliceStable(problems, func(i, j int) bool { return problems[i].Line < problems[j].Line })
-	return c, problems
+	return "`keystead config print` shows a right file"
 }
 
 // decoder carries TOML values into the struct by the `toml` tags. It is ours
 // rather than the library's because the library stops at the first mistake and
 // gives no position for an unknown key.
 type decoder struct {
-	positions map[string]position
+	positions Places
 	problems  Problems
 }
 
@@ -63,7 +96,7 @@ func (d *decoder) table(v reflect.Value, tree map[string]any, prefix string) {
 		name := prefix + key
 		field, ok := known[key]
 		if !ok {
-			d.unknown(name, key, sortedKeys(known))
+			d.unknown(name, prefix, key, sortedKeys(known))
 			continue
 		}
 		if field.Kind() != reflect.Struct {
@@ -79,18 +112,56 @@ func (d *decoder) table(v reflect.Value, tree map[string]any, prefix string) {
 	}
 }
 
-func (d *decoder) unknown(name, key string, known []string) {
-	best, bestDistance := "", 3
-	for _, k := range known {
-		if n := distance(strings.ToLower(key), k); n < bestDistance {
-			best, bestDistance = k, n
-		}
-	}
-	if best != "" {
+func (d *decoder) unknown(name, prefix, key string, known []string) {
+	if best := nearest(key, known); best != "" {
 		d.mistake(name, "unknown; did you mean %q?", best)
 		return
 	}
+	if homes := sectionsOf(key, strings.TrimSuffix(prefix, ".")); len(homes) > 0 {
+		d.mistake(name, "unknown here; it belongs under [%s]", strings.Join(homes, "], ["))
+		return
+	}
 	d.mistake(name, "unknown; take it out, or use one of: %s", strings.Join(known, ", "))
+}
+
+// nearest is the known name that a misspelt one most likely means, if any.
+func nearest(key string, known []string) string {
+	best, bestDistance := "", 3
+	for _, k := range known {
+		// A short name has no room for two mistakes.
+		if n := distance(strings.ToLower(key), k); n < bestDistance && n < len(k)-1 {
+			best, bestDistance = k, n
+		}
+	}
+	return best
+}
+
+// sectionsOf lists the sections, except one, that have a field.
+func sectionsOf(key, except string) (homes []string) {
+	for _, name := range Fields() {
+		section, field, nested := strings.Cut(name, ".")
+		if nested && field == key && section != except {
+			homes = append(homes, section)
+		}
+	}
+	return homes
+}
+
+// Fields lists the full names of all settings, such as "http.listen".
+func Fields() (names []string) {
+	var walk func(t reflect.Type, prefix string)
+	walk = func(t reflect.Type, prefix string) {
+		for i := range t.NumField() {
+			name := prefix + t.Field(i).Tag.Get("toml")
+			if t.Field(i).Type.Kind() == reflect.Struct {
+				walk(t.Field(i).Type, name+".")
+			} else {
+				names = append(names, name)
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config](), "")
+	return names
 }
 
 func (d *decoder) value(field reflect.Value, got any, name string) {
@@ -175,11 +246,25 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // position is a 1-based place in the file.
 type position struct{ line, col int }
 
+// Places are where a file sets what, by full name ("http.listen").
+type Places map[string]position
+
+// Sort gives problems their places and puts them in the order of the file.
+func (at Places) Sort(problems Problems) Problems {
+	for i, p := range problems {
+		if p.Line == 0 {
+			problems[i].Line, problems[i].Col = at[p.Field].line, at[p.Field].col
+		}
+	}
+	sort.SliceStable(problems, func(i, j int) bool { return problems[i].Line < problems[j].Line })
+	return problems
+}
+
 // scan finds where each key is set, by its full name ("http.listen"). It reads
 // headers and "key =" lines only: good enough to point at a line, and never used
 // for a value.
-func scan(file string) map[string]position {
-	out := map[string]position{}
+func scan(file string) Places {
+	out := Places{}
 	table := ""
 	for i, line := range strings.Split(file, "\n") {
 		text := strings.TrimLeft(line, " \t")

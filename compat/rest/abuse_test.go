@@ -136,7 +136,7 @@ func TestGarbageIsRefused(t *testing.T) {
 // by name if clients know it, and that no path outside the API is an answer.
 func TestAbsentEndpoints(t *testing.T) {
 	d := openDoor(t)
-	for _, name := range []string{"team/get", "passphrase/replace", "no/such/thing", "../../secret"} {
+	for _, name := range []string{"team/get", "key/add", "no/such/thing", "../../secret"} {
 		for _, method := range []string{get, post} {
 			code, body, _ := d.ask(t, method, apiPrefix+name+".json", "", "")
 			if strings.HasPrefix(name, "..") {

@@ -1,8 +1,15 @@
 package rest
 
 import (
+	"encoding/hex"
+	"errors"
+
+	"github.com/keystead/keystead/compat/auth"
+	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/sigchain"
 )
 
 // passphraseRecover: GET passphrase/recover: the password half of the local key,
@@ -29,4 +36,109 @@ func passphraseRecover(c *call) (any, error) {
 		}
 	}
 	return nil, status.Missing("key")
+}
+
+// passphraseJSON is what both ways of changing a passphrase send.
+// client: go/engine/passphrase_change.go:PassphraseChange.commonArgs
+type passphraseJSON struct {
+	Pwh          string            `json:"pwh"`
+	PwhVersion   int               `json:"pwh_version"`
+	PDPKA5       string            `json:"pdpka5_kid"`
+	Mask         string            `json:"lks_mask"`
+	ClientHalves map[string]string `json:"lks_client_halves"`
+	PrivateKeys  []string          `json:"private_keys"`
+
+	Generation int    `json:"ppgen"`
+	OldPDPKA4  string `json:"old_pdpka4"`
+	OldPDPKA5  string `json:"old_pdpka5"`
+
+	Sig        string `json:"sig"`
+	SigningKID string `json:"signing_kid"`
+}
+
+// change turns the request into named types.
+func (p *passphraseJSON) change() (c accounts.PassphraseChange, err error) {
+	if p.PwhVersion != identity.PwhVersion {
+		return c, status.InputField("pwh_version", "this server wants password hashes of version 3")
+	}
+	for _, f := range []struct {
+		name, hex string
+		dst       []byte
+	}{{"pwh", p.Pwh, c.Pwh[:]}, {"lks_mask", p.Mask, c.Mask[:]}} {
+		b, err := hex.DecodeString(f.hex)
+		if err != nil || len(b) != len(f.dst) {
+			return c, status.InputField(f.name, "not 32 bytes of hex")
+		}
+		copy(f.dst, b)
+	}
+	if c.PDPKA5, err = kbsig.ParseKID(p.PDPKA5); err != nil || !c.PDPKA5.IsSigning() {
+		return c, status.InputField("pdpka5_kid", "not a signing key")
+	}
+	if len(p.PrivateKeys) > 0 {
+		return c, status.Unavailable("keeping secret keys")
+	}
+	c.Generation = p.Generation
+	c.ClientHalves = make(map[kbsig.KID]string, len(p.ClientHalves))
+	for k, half := range p.ClientHalves {
+		kid, err := kbsig.ParseKID(k)
+		if err != nil {
+			return c, status.InputField("lks_client_halves", "bad key id")
+		}
+		box, err := kbsig.DecodeArmoredEncryption(half)
+		if err != nil || box.Receiver != kid {
+			return c, status.InputField("lks_client_halves", "not encrypted to the key named")
+		}
+		c.ClientHalves[kid] = half
+	}
+	return c, nil
+}
+
+// passphraseReplace: POST passphrase/replace: a new passphrase by somebody who knows
+// the old one. client: go/engine/passphrase_change.go:runStandardUpdate
+func passphraseReplace(c *call) (any, error) {
+	var req passphraseJSON
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	change, err := req.change()
+	if err != nil {
+		return nil, err
+	}
+	acct, err := accounts.Get(c.view(), c.who.UID)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.s.Auth.CheckLogin(acct, req.OldPDPKA4, req.OldPDPKA5); err != nil {
+		if errors.Is(err, auth.ErrWrongPassword) {
+			return nil, status.New(status.BadLoginPassword, "BAD_LOGIN_PASSWORD", "the old password is wrong")
+		}
+		return nil, err
+	}
+	ctx, cancel := c.context()
+	defer cancel()
+	return none{}, c.s.Identity.ReplacePassphrase(ctx, c.who.UID, change)
+}
+
+// passphraseSign: POST passphrase/sign: a new passphrase on the word of a device or a
+// paper key. client: go/engine/passphrase_change.go:forceUpdatePassphrase
+func passphraseSign(c *call) (any, error) {
+	var req passphraseJSON
+	if err := c.body(&req); err != nil {
+		return nil, err
+	}
+	change, err := req.change()
+	if err != nil {
+		return nil, err
+	}
+	kid, err := kbsig.ParseKID(req.SigningKID)
+	if err != nil {
+		return nil, status.InputField("signing_kid", err.Error())
+	}
+	statement, err := sigchain.ParsePassphraseStatement(req.Sig, kid)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := c.context()
+	defer cancel()
+	return none{}, c.s.Identity.SignPassphrase(ctx, c.who.UID, change, statement)
 }

@@ -129,5 +129,7 @@ var errorTable = []struct {
 	{accounts.ErrNoSession, status.Error{Code: status.BadSession, Name: "BAD_SESSION", Desc: "bad or expired session"}},
 	{keyboxes.ErrBadGeneration, status.Error{Code: status.EKBadGeneration, Name: "EPHEMERAL_KEY_BAD_GENERATION", Desc: "wrong generation of an ephemeral key"}},
 	{keyboxes.ErrNoDeviceEK, status.Error{Code: status.EKUnknownDevice, Name: "EPHEMERAL_KEY_UNEXPECTED_BOX", Desc: "a box for a device without an ephemeral key"}},
+	{accounts.ErrHalves, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "the new password does not cover all devices; try again"}},
+	{accounts.ErrStaleGeneration, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "the password has been changed meanwhile; try again"}},
 	{accounts.ErrNoToken, status.Error{Code: status.BadSession, Name: "BAD_SESSION", Desc: "bad or expired session token"}},
 }

@@ -30,6 +30,9 @@ type DeviceEK struct {
 
 // PutDeviceEK stores a newer statement of a device.
 func PutDeviceEK(tx *store.Tx, u kbsig.UID, ek DeviceEK) error {
+	if ek.Generation < 1 {
+		return fmt.Errorf("device ephemeral key %d: %w", ek.Generation, ErrBadGeneration)
+	}
 	old, err := GetDeviceEK(tx, u, ek.DeviceID)
 	switch {
 	case err == nil && old.Sig == ek.Sig:
@@ -88,8 +91,11 @@ func NewestUserEK(r store.Reader, u kbsig.UID) (*UserEK, error) {
 	lo := keys.UserEKs(u)
 	err := r.ScanReverse(lo, keys.End(lo), func(_, v []byte) error {
 		ek, err := store.Decode[UserEK](v)
+		if err != nil {
+			return err
+		}
 		out = &ek
-		return errors.Join(err, store.ErrStop)
+		return store.ErrStop
 	})
 	return out, err
 }
@@ -121,6 +127,11 @@ func PutUserEK(tx *store.Tx, u kbsig.UID, ek UserEK, boxes []UserEKBox) error {
 
 // PutUserEKBox adds a device's box to an existing generation.
 func PutUserEKBox(tx *store.Tx, u kbsig.UID, generation int, b UserEKBox) error {
+	if known, err := store.Has(tx, keys.UserEK(u, generation)); err != nil {
+		return err
+	} else if !known {
+		return fmt.Errorf("box of user ephemeral key %d, which is not there: %w", generation, ErrBadGeneration)
+	}
 	ek, err := GetDeviceEK(tx, u, b.DeviceID)
 	if err != nil {
 		return err
@@ -138,10 +149,7 @@ func dropOldUserEKs(tx *store.Tx, u kbsig.UID, last int) error {
 	}
 	tx.Delete(keys.UserEK(u, last))
 	lo := keys.UserEKBoxes(u, last)
-	return tx.Scan(lo, keys.End(lo), func(k, _ []byte) error {
-		tx.Delete(append([]byte(nil), k...))
-		return nil
-	})
+	return drop(tx, lo, keys.End(lo))
 }
 
 // GetUserEKBox loads a device's box of one generation with the statement that it

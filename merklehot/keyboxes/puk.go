@@ -12,6 +12,7 @@ package keyboxes
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
@@ -40,7 +41,21 @@ func PutBox(tx *store.Tx, u kbsig.UID, b Box) {
 // PutGeneration stores the boxes of a new generation, and prev, which holds the
 // seed of the one before and is empty for the first. Boxes of the generation before
 // are dropped: whoever has a box of the new one reaches the old seed through prev.
+// With the first generation everything is dropped: what is there is of an account
+// that was reset.
 func PutGeneration(tx *store.Tx, u kbsig.UID, generation int, boxes []Box, prev string) error {
+	var err error
+	if generation > 1 {
+		err = drop(tx, keys.PUKBoxes(u, generation-1), keys.PUKBoxes(u, generation))
+	} else {
+		err = errors.Join(
+			drop(tx, keys.PUKBoxes(u, 0), keys.End(keys.PUKBoxes(u, math.MaxInt))),
+			drop(tx, keys.PUKPrev(u, 0), keys.End(keys.PUKPrev(u, math.MaxInt))),
+		)
+	}
+	if err != nil {
+		return err
+	}
 	for _, b := range boxes {
 		if b.Generation != generation {
 			return fmt.Errorf("box of generation %d among those of %d", b.Generation, generation)
@@ -50,19 +65,21 @@ func PutGeneration(tx *store.Tx, u kbsig.UID, generation int, boxes []Box, prev 
 	if prev != "" {
 		store.Save(tx, keys.PUKPrev(u, generation), Prev{Generation: generation - 1, Ciphertext: prev})
 	}
-	if generation > 1 {
-		lo := keys.PUKBoxes(u, generation-1)
-		return tx.Scan(lo, keys.End(lo), func(k, _ []byte) error {
-			tx.Delete(append([]byte(nil), k...))
-			return nil
-		})
-	}
 	return nil
+}
+
+// drop deletes the records from lo up to hi.
+func drop(tx *store.Tx, lo, hi []byte) error {
+	return tx.Scan(lo, hi, func(k, _ []byte) error {
+		tx.Delete(append([]byte(nil), k...))
+		return nil
+	})
 }
 
 // Secrets returns what a device that holds generation have needs to reach the
 // newest generation: the newest box for receiver and the ciphertexts newest-1 ...
-// have+1, newest first. Both are empty if the device is up to date.
+// have+1, newest first. Both are empty if the device is up to date; the box is nil if
+// there is none for receiver.
 // client: go/libkb/per_user_key.go:PerUserKeyring.fetchBoxesLocked
 func Secrets(r store.Reader, u kbsig.UID, newest, have int, receiver kbsig.KID) (*Box, []Prev, error) {
 	if have >= newest {
@@ -77,7 +94,7 @@ func Secrets(r store.Reader, u kbsig.UID, newest, have int, receiver kbsig.KID) 
 		return nil, nil, fmt.Errorf("load per-user-key box of %s: %w", u, err)
 	}
 	var prevs []Prev
-	for g := newest; g-1 > have; g-- {
+	for g := newest; g-1 > max(have, 0); g-- {
 		p, err := store.Load[Prev](r, keys.PUKPrev(u, g))
 		if err != nil {
 			return nil, nil, fmt.Errorf("load per-user-key %d of %s: %w", g-1, u, err)

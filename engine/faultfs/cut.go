@@ -60,6 +60,13 @@ func (c *Cutter[K]) cut(what string) {
 	})
 }
 
+// Full reports that Max is reached.
+func (c *Cutter[K]) Full() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Max > 0 && len(c.found) >= c.Max
+}
+
 // Found ends the cutting and returns what was cut until then.
 func (c *Cutter[K]) Found() []Crash[K] {
 	c.mu.Lock()

@@ -14,8 +14,9 @@
 // A file begins with "keystead-archive 1 <store id> <hash of the block before>", so
 // the files form one chain; a changed, missing or reordered byte anywhere breaks it.
 // A server begins a new file each day and at each start, and never touches an older
-// one. What follows the last whole block of a file is what a crash left and does not
-// count: the next file continues at that block, since the store has the rest still.
+// one. What follows the last whole block of a file is what a crash left, which may be
+// anything, and does not count: the next file continues at that block, since the store
+// has the rest still.
 //
 // The archive is not part of what acknowledges a write. It is fsynced each time it
 // has caught up. Blocks hold only public data: what any client may read.
@@ -216,64 +217,88 @@ func damaged(path string, line int, format string, args ...any) error {
 	return fmt.Errorf("%s line %d: %s: %w", filepath.Base(path), line, fmt.Sprintf(format, args...), ErrDamaged)
 }
 
-// readFile reads the blocks of one file, which must continue at, and returns where it
-// ends.
-func readFile(fs vfs.FS, path string, at position, fn func(*Block) error) (position, error) {
+// ending is how the reading of one file ended.
+type ending struct {
+	at position // behind the last block that holds
+	// follows says that the file begins where the one before ended.
+	follows bool
+	// torn says why the rest of the file does not count, if it has a rest that is more
+	// than a block that was begun and not finished.
+	torn error
+}
+
+// readFile reads the blocks of one file, which is to continue at.
+func readFile(fs vfs.FS, path string, at position, fn func(*Block) error) (ending, error) {
+	e := ending{at: at}
 	f, err := fs.Open(path)
 	if err != nil {
-		return at, fmt.Errorf("open %s: %w", path, err)
+		return e, fmt.Errorf("open %s: %w", path, err)
 	}
 	defer f.Close()
 	r := bufio.NewReaderSize(f, lineBytesMax)
 	block, lines := &Block{}, []byte(nil)
 	for n := 1; ; n++ {
 		raw, err := r.ReadSlice('\n')
-		if errors.Is(err, io.EOF) {
-			return at, nil // what a crash left of a block does not count
-		}
-		if err != nil {
-			return at, damaged(path, n, "%v", err)
+		switch {
+		case errors.Is(err, io.EOF):
+			return e, nil
+		case errors.Is(err, bufio.ErrBufferFull):
+			e.torn = damaged(path, n, "it has no end")
+			return e, nil
+		case err != nil:
+			return e, fmt.Errorf("read %s: %w", path, err)
 		}
 		line := string(raw[:len(raw)-1])
 		if n == 1 {
 			store, before, err := parseHeader(line)
 			if err != nil || before != at.hash || (at.store != [16]byte{} && store != at.store) {
-				return at, damaged(path, n, "it does not follow the file before it")
+				e.torn = damaged(path, n, "it does not follow the file before it")
+				return e, nil
 			}
-			at.store = store
+			e.at.store, e.follows = store, true
 			continue
 		}
-		end, err := block.add(line)
+		hash, err := block.add(line)
 		if err != nil {
-			return at, damaged(path, n, "%v", err)
+			e.torn = damaged(path, n, "%v", err)
+			return e, nil
 		}
-		if end == nil {
+		if hash == nil {
 			lines = append(lines, raw...)
 			continue
 		}
-		if *end != seal(at.hash, lines) || (at.seqno != 0 && block.Seqno != at.seqno+1) {
-			return at, damaged(path, n, "block %d does not have its hash or number", block.Seqno)
+		if *hash != seal(e.at.hash, lines) || (e.at.seqno != 0 && block.Seqno != e.at.seqno+1) {
+			e.torn = damaged(path, n, "block %d does not have its hash or number", block.Seqno)
+			return e, nil
 		}
-		at.hash, at.seqno = *end, block.Seqno
 		if err := fn(block); err != nil {
-			return at, fmt.Errorf("block %d: %w", block.Seqno, err)
+			return e, fmt.Errorf("block %d: %w", block.Seqno, err)
 		}
+		e.at.hash, e.at.seqno = *hash, block.Seqno
 		block, lines = &Block{}, nil
 	}
 }
 
 // Read calls fn for every block of the archive in dir, oldest first, checking the
-// chain of hashes from its first byte.
+// chain of hashes from its first byte. What a power cut left behind the last whole
+// block of a file may be anything: it is skipped if a later file goes on from that
+// block, and is ErrDamaged if none does.
 func Read(fs vfs.FS, dir string, fn func(*Block) error) (store [16]byte, err error) {
 	paths, err := files(fs, dir)
 	if err != nil {
 		return store, err
 	}
 	var at position
+	var left error // what nothing has gone on from yet
 	for _, p := range paths {
-		if at, err = readFile(fs, p, at, fn); err != nil {
+		e, err := readFile(fs, p, at, fn)
+		if err != nil {
 			return at.store, err
 		}
+		if e.follows || left == nil {
+			left = e.torn
+		}
+		at = e.at
 	}
-	return at.store, nil
+	return at.store, left
 }

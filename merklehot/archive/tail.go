@@ -13,12 +13,62 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 )
 
-// tailBytes is how much of a file's end is looked at first; it is doubled until the
-// last whole block is in it.
-const tailBytes = 1 << 20
+// tailBytes is how much of a file's end is looked at first; it is doubled until it
+// holds the last whole block and all before it that may not have been synced.
+const tailBytes = 2 * unsyncedBytesMax
 
-// lastBlock finds and checks the last whole block of a file, or the place before its
-// first one. ok is false for a file whose header is not whole: it counts as absent.
+// headerBytesMax bounds the first line of a file.
+const headerBytesMax = 512
+
+// end finds where the archive in paths ends.
+func end(fs vfs.FS, paths []string) (position, error) {
+	for i := len(paths) - 1; i >= 0; i-- {
+		at, ok, err := lastBlock(fs, paths[i])
+		if errors.Is(err, ErrDamaged) {
+			// A power cut may spare later bytes than it takes. What holds from the
+			// file's beginning does count, if there is anything.
+			at, ok, err = lastHeld(fs, paths[i])
+		}
+		if err != nil || ok {
+			return at, err
+		}
+	}
+	return position{}, nil
+}
+
+// lastHeld reads a file from its beginning, up to the last block that holds.
+func lastHeld(fs vfs.FS, path string) (at position, ok bool, err error) {
+	before, _, ok, err := readHeader(fs, path)
+	if err != nil || !ok {
+		return at, false, err
+	}
+	e, err := readFile(fs, path, before, func(*Block) error { return nil })
+	return e.at, e.at.seqno != 0, err
+}
+
+// readHeader reads what a file says of the file before it. ok is false for a file whose
+// header is not whole.
+func readHeader(fs vfs.FS, path string) (at position, size int64, ok bool, err error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return at, 0, false, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer f.Close()
+	head := make([]byte, headerBytesMax)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return at, 0, false, fmt.Errorf("read %s: %w", path, err)
+	}
+	line, _, whole := bytes.Cut(head[:n], []byte("\n"))
+	if whole {
+		at.store, at.hash, err = parseHeader(string(line))
+		whole = err == nil
+	}
+	return at, int64(len(line)) + 1, whole, nil
+}
+
+// lastBlock finds the last whole block of a file and checks what a power cut can have
+// touched before it. ok is false for a file that has none.
 func lastBlock(fs vfs.FS, path string) (at position, ok bool, err error) {
 	f, err := fs.Open(path)
 	if err != nil {
@@ -30,75 +80,52 @@ func lastBlock(fs vfs.FS, path string) (at position, ok bool, err error) {
 		return at, false, fmt.Errorf("look at %s: %w", path, err)
 	}
 	size := info.Size()
-	head := make([]byte, min(size, 512))
-	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return at, false, fmt.Errorf("read %s: %w", path, err)
+	at, body, ok, err := readHeader(fs, path)
+	if err != nil || !ok {
+		return at, false, err
 	}
-	line, _, whole := bytes.Cut(head, []byte("\n"))
-	if !whole {
-		return at, false, nil
-	}
-	if at.store, at.hash, err = parseHeader(string(line)); err != nil {
-		return at, false, damaged(path, 1, "%v", err)
-	}
-	body := int64(len(line)) + 1
 	for n := int64(tailBytes); ; n *= 2 {
 		from := max(body, size-n)
-		tail := make([]byte, size-from)
+		tail := make([]byte, max(size-from, 0))
 		if _, err := f.ReadAt(tail, from); err != nil && !errors.Is(err, io.EOF) {
 			return at, false, fmt.Errorf("read %s: %w", path, err)
 		}
-		got, found, err := at.last(tail, from == body)
+		whole := from == body
+		got, begin, err := at.play(tail, whole)
 		if err != nil {
 			return at, false, fmt.Errorf("%s: %w", path, err)
 		}
-		if found {
-			return got, true, nil
+		if whole || (got.seqno != 0 && begin >= unsyncedBytesMax) {
+			return got, got.seqno != 0, nil
 		}
 	}
 }
 
-// last finds the last whole block in the end of a file; start says that tail begins
-// where the first block does. found is false if more of the file is needed.
-func (at position) last(tail []byte, start bool) (got position, found bool, err error) {
-	stop := bytes.LastIndexByte(tail, '\n') + 1
-	endAt := lastEnd(tail[:stop])
-	if endAt < 0 {
-		return at, start, nil
-	}
-	after := endAt + bytes.IndexByte(tail[endAt:], '\n') + 1
-	before, begin := lastEnd(tail[:endAt]), 0
-	switch {
-	case before >= 0:
-		begin = before + bytes.IndexByte(tail[before:], '\n') + 1
-		if _, at.hash, err = parseEnd(tail[before:begin]); err != nil {
-			return at, false, err
+// play checks the blocks in the end of a file, each with the one before it; whole says
+// that tail begins where the first block does. It returns where the last block ends,
+// and where in tail it begins.
+func (at position) play(tail []byte, whole bool) (_ position, last int, err error) {
+	begin := 0
+	for off := 0; ; {
+		n := bytes.IndexByte(tail[off:], '\n') + 1
+		if n == 0 {
+			return at, last, nil
 		}
-	case !start:
-		return at, false, nil
-	}
-	n, hash, err := parseEnd(tail[endAt:after])
-	if err != nil {
-		return at, false, err
-	}
-	if hash != seal(at.hash, tail[begin:endAt]) {
-		return at, false, fmt.Errorf("block %d does not have its hash: %w", n, ErrDamaged)
-	}
-	at.hash, at.seqno = hash, n
-	return at, true, nil
-}
-
-// lastEnd finds the last line that ends a block, at its first byte, or -1.
-func lastEnd(b []byte) int {
-	for {
-		i := bytes.LastIndex(b, []byte("end "))
-		if i <= 0 {
-			return i
+		line := tail[off : off+n]
+		off += n
+		if !bytes.HasPrefix(line, []byte("end ")) {
+			continue
 		}
-		if b[i-1] == '\n' {
-			return i
+		seqno, hash, err := parseEnd(line)
+		if err != nil {
+			return at, last, err
 		}
-		b = b[:i]
+		known := whole || at.seqno != 0
+		if known && hash != seal(at.hash, tail[begin:off-n]) || at.seqno != 0 && seqno != at.seqno+1 {
+			return at, last, fmt.Errorf("block %d does not have its hash or number: %w", seqno, ErrDamaged)
+		}
+		last, begin = begin, off
+		at.hash, at.seqno = hash, seqno
 	}
 }
 

@@ -18,50 +18,68 @@ import (
 	"github.com/keystead/keystead/merklehot/tree"
 )
 
+// unsyncedBytesMax bounds the blocks that are written without a sync, but for the last.
+const unsyncedBytesMax = 1 << 20
+
 // Writer follows a store's roots. It is used by one goroutine.
 type Writer struct {
-	fs   vfs.FS
-	dir  string
-	at   position
-	file vfs.File
-	day  string // of file
-	path string // of the newest file
+	fs    vfs.FS
+	dir   string
+	store [16]byte
+	at    position
+	file  vfs.File
+	day   string // of file
+	path  string // of the newest file
+	// unsynced is how many bytes have been written since the last sync.
+	unsynced int
+	failed   bool // the last Follow
 }
 
 // Open finds the end of the archive in dir, making the folder if there is none. Only
-// the last blocks are read: checking everything is Read's. The error is ErrDamaged or
-// ErrForeign if the archive cannot be continued.
+// the last blocks are read: checking everything is Read's. The error is ErrForeign if
+// the archive is another store's.
 func Open(fs vfs.FS, dir string, storeID [16]byte) (*Writer, error) {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the archive: %w", err)
 	}
-	w := &Writer{fs: fs, dir: dir}
-	paths, err := files(fs, dir)
-	if err != nil {
+	w := &Writer{fs: fs, dir: dir, store: storeID}
+	if err := w.find(); err != nil {
 		return nil, err
 	}
-	for i := len(paths) - 1; i >= 0; i-- {
-		at, ok, err := lastBlock(fs, paths[i])
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			w.at, w.path = at, paths[len(paths)-1]
-			break
-		}
-	}
-	if w.at.seqno != 0 && w.at.store != storeID {
-		return nil, fmt.Errorf("%s: %w", dir, ErrForeign)
-	}
-	w.at.store = storeID
 	return w, nil
+}
+
+// find looks where the archive ends.
+func (w *Writer) find() error {
+	paths, err := files(w.fs, w.dir)
+	if err != nil {
+		return err
+	}
+	if w.at, err = end(w.fs, paths); err != nil {
+		return err
+	}
+	if len(paths) > 0 {
+		w.path = paths[len(paths)-1]
+	}
+	if w.at.seqno != 0 && w.at.store != w.store {
+		return fmt.Errorf("%s: %w", w.dir, ErrForeign)
+	}
+	w.at.store = w.store
+	return nil
 }
 
 // Seqno is the last root that is in the archive, 0 if it is empty.
 func (w *Writer) Seqno() kbsig.Seqno { return w.at.seqno }
 
-// Follow appends every published root that is not in the archive yet and fsyncs.
+// Follow appends every published root that is not in the archive yet and fsyncs. After
+// an error nobody knows what the file holds: the next call looks, and begins another.
 func (w *Writer) Follow(ctx context.Context, v *store.View, now time.Time) error {
+	if w.failed {
+		if err := w.find(); err != nil {
+			return err
+		}
+		w.failed = false
+	}
 	st := roots.StateOf(v)
 	newest := st.Root().Seqno
 	next := max(w.at.seqno+1, st.First())
@@ -71,12 +89,26 @@ func (w *Writer) Follow(ctx context.Context, v *store.View, now time.Time) error
 	if next > newest {
 		return nil
 	}
-	if err := w.openFile(now); err != nil {
-		return err
+	err := w.openFile(now)
+	if err == nil {
+		err = w.appendAll(ctx, v, next)
+		if err == nil || err == ctx.Err() {
+			synced := w.sync()
+			if synced == nil {
+				return err
+			}
+			err = synced
+		}
 	}
-	for ; next <= newest; next++ {
+	w.failed = true
+	return errors.Join(err, w.Close())
+}
+
+func (w *Writer) appendAll(ctx context.Context, v *store.View, next kbsig.Seqno) error {
+	st := roots.StateOf(v)
+	for ; next <= st.Root().Seqno; next++ {
 		if err := ctx.Err(); err != nil {
-			return errors.Join(err, w.file.SyncData())
+			return err
 		}
 		b, err := collect(v, st, next)
 		if err != nil {
@@ -86,7 +118,15 @@ func (w *Writer) Follow(ctx context.Context, v *store.View, now time.Time) error
 			return err
 		}
 	}
-	return w.file.SyncData()
+	return nil
+}
+
+func (w *Writer) sync() error {
+	w.unsynced = 0
+	if err := w.file.SyncData(); err != nil {
+		return fmt.Errorf("fsync the archive: %w", err)
+	}
+	return nil
 }
 
 func (w *Writer) append(b *Block) error {
@@ -97,6 +137,9 @@ func (w *Writer) append(b *Block) error {
 		return fmt.Errorf("append to the archive: %w", err)
 	}
 	w.at.hash, w.at.seqno = hash, b.Seqno
+	if w.unsynced += len(out); w.unsynced >= unsyncedBytesMax {
+		return w.sync()
+	}
 	return nil
 }
 

@@ -128,10 +128,10 @@ func storeDir(dataDir string) string { return filepath.Join(dataDir, "store") }
 
 // openData opens the database and the high-water record.
 func (n *node) openData() error {
-	if err := n.FS.MkdirAll(n.cfg.Data.Dir, 0o700); err != nil {
+	err := makeFolder(n.FS, n.cfg.Data.Dir)
+	if err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	var err error
 	n.store, err = store.Open(store.Options{
 		Dir: storeDir(n.cfg.Data.Dir), FS: n.FS, Clock: n.Clock, Rand: n.Rand, Logger: n.log, Fatal: n.die,
 	})

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Node types. client: go/libkb/merkle_client.go:MerkleTreeNode
+// Node types. client: go/libkb/merkle_client.go:PathSteps.VerifyPath
 const (
 	nodeInterior = 1
 	nodeLeaf     = 2

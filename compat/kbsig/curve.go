@@ -9,7 +9,7 @@ import (
 // We take fewer keys, so that whatever we accept every client accepts, and so
 // that nobody can hold a key under which one signature fits many messages: the
 // encoding must be reduced and the point must not be of small order.
-// client: go-crypto ed25519.Verify by way of go/kbcrypto/nacl_signing_key.go
+// client: github.com/keybase/go-crypto/ed25519/ed25519.go:Verify, go/kbcrypto/nacl_signing_key.go
 
 // fieldPrime is 2^255-19, little endian.
 var fieldPrime = [32]byte{

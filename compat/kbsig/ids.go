@@ -48,7 +48,7 @@ type UID [uidBytes]byte
 type DeviceID [deviceIDBytes]byte
 
 // KID names a public key: 0x01, key type, 32 bytes, 0x0a. For the NaCl types the
-// 32 bytes are the key itself. client: go/kbcrypto/nacl.go
+// 32 bytes are the key itself. client: go/kbcrypto/nacl_signing_key.go
 type KID [kidBytes]byte
 
 // LinkID is SHA-256 over what a chain link signs: the inner JSON of a v1 link,

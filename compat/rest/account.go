@@ -95,7 +95,7 @@ func resetStatus(*call) (any, error) {
 }
 
 // selfCheck: POST selfcheck. A revoked device does not get here, so nobody who does
-// is told to log out. client: go/libkb/logout.go:SelfCheck
+// is told to log out. client: go/libkb/logout.go:LogoutSelfCheck
 func selfCheck(*call) (any, error) {
 	return struct {
 		Logout bool `json:"logout"`

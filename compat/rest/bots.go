@@ -1,7 +1,7 @@
 package rest
 
 // featuredBots: GET featured_bots/featured and featured_bots/search.
-// client: go/teambot/featuredbot.go:featuredBotsRes
+// client: go/teambot/featuredbot.go:FeaturedBotLoader.featuredBotsFromServer
 func featuredBots(*call) (any, error) {
 	return struct {
 		Bots       []any `json:"bots"`

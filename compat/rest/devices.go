@@ -136,7 +136,7 @@ func deviceCheckName(c *call) (any, error) {
 
 // deviceError: POST device/error, a client's report of trouble with its secret
 // store. It is logged without its text, which may say more than it should.
-// client: go/libkb/secret_store.go:notifySecretStoreCreate
+// client: go/libkb/secret_store.go:reportPrimeSecretStoreFailure
 func deviceError(c *call) (any, error) {
 	event := c.raw("event")
 	c.s.Logger.Info("a client reports an error", "event", event[:min(len(event), 64)])

@@ -125,7 +125,7 @@ func userEK(c *call) (any, error) {
 }
 
 // userEKBatch: POST user/get_user_ek_batch. Here a user without a key is null.
-// client: go/ephemeral/user_ek.go:getUserEKStatements
+// client: go/ephemeral/user_ek.go:fetchUserEKStatements
 func userEKBatch(c *call) (any, error) {
 	uids, err := c.uidList("uids", usersPerQuestionMax)
 	if err != nil {
@@ -148,7 +148,7 @@ func userEKBatch(c *call) (any, error) {
 }
 
 // userEKBox: GET user/user_ek_box.
-// client: go/ephemeral/user_ek_box_storage.go:fetchUserEKBox
+// client: go/ephemeral/user_ek_box_storage.go:UserEKBoxStorage.fetchAndStore
 func userEKBox(c *call) (any, error) {
 	generation, err := c.integer("generation", 0)
 	if err != nil {

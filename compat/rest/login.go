@@ -142,7 +142,7 @@ func (c *call) sessionReply(acct *accounts.Account, t accounts.SessionTokens) (a
 }
 
 // newSession: POST new_session, asked by a device that helps another one to be
-// added. client: go/libkb/session.go:Session.loadAndCheck
+// added. client: go/libkb/session.go:NewSessionTokener
 func newSession(c *call) (any, error) {
 	acct, err := accounts.Get(c.view(), c.who.UID)
 	if err != nil {

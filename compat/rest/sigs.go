@@ -24,11 +24,11 @@ func sigGet(c *call) (any, error) {
 }
 
 // sigGetHigh: GET sig/get_high. Clients do not write high_skip, so the only answer
-// that links up is the whole chain. client: go/libkb/upak_lite.go:LoadHighLinks
+// that links up is the whole chain. client: go/libkb/upak_lite.go:HighSigChain.LoadFromServer
 func sigGetHigh(c *call) (any, error) { return c.links(0, false) }
 
 // entryJSON is one link of a chain, whole or as a stub.
-// client: go/libkb/chain_link_parse_2.go:importLinkFromServerV2
+// client: go/libkb/chain_link_parse_2.go:ImportLinkFromServer
 type entryJSON struct {
 	SigVersion  int    `json:"sig_version,omitempty"`
 	SI1         string `json:"si1,omitempty"`

@@ -233,7 +233,7 @@ func userNames(c *call) (any, error) {
 }
 
 // userServiceMaps: POST user/service_maps. Nobody has proofs yet.
-// client: go/uidmap/servicemap.go:ServiceSummaryMap.queryRemote
+// client: go/uidmap/servicemap.go:lookupServiceSummariesFromServer
 func userServiceMaps(c *call) (any, error) {
 	uids, err := c.uidList("uids", usersPerQuestionMax)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/keystead/keystead/engine/store"
 )
 
-// Status of an account. client: go/libkb/constants.go:StatusCode
+// Status of an account. client: go/protocol/keybase1/constants.go:StatusCode
 const (
 	StatusActive  = 0
 	StatusDeleted = 216

@@ -137,7 +137,7 @@ func (t *shape) finish() (kbsig.NodeHash, error) {
 	return sha512.Sum512(t.top.json()), err
 }
 
-// json is the subtree's node as it is hashed. client: go/libkb/merkle_client.go:MerkleTreeNode
+// json is the subtree's node as it is hashed. client: go/libkb/merkle_client.go:PathSteps.VerifyPath
 func (s *subtree) json() []byte {
 	b := []byte(`{"tab":{`)
 	comma := ""

@@ -287,7 +287,7 @@ func putUserEK(tx *store.Tx, st *sigchain.State, ek *kbsig.EphemeralKey, boxes [
 }
 
 // ekRootAgeMax is how old a root an ephemeral key may quote: others judge the age of
-// the key by it. client: go/ephemeral/lib.go:DeviceEphemeralKeyLifetime
+// the key by it. client: go/ephemeral/common.go:ctimeIsStale, go/libkb/constants.go:EphemeralKeyGenInterval
 const ekRootAgeMax = 24 * time.Hour
 
 // checkEKRoot: the quoted root was published, its time is quoted truthfully, and it

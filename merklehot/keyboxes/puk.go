@@ -20,7 +20,7 @@ import (
 )
 
 // Box is a per-user-key seed encrypted to one device.
-// client: go/libkb/per_user_key.go:PerUserKeyBox
+// client: go/protocol/keybase1/kex2provisionee2.go:PerUserKeyBox
 type Box struct {
 	Generation int       `codec:"g"`
 	Box        string    `codec:"b"` // base64 of an encryption packet

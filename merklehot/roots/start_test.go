@@ -2,8 +2,10 @@ package roots
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -207,6 +209,20 @@ func TestDamageAtStart(t *testing.T) {
 			tx.Set(keys.Root(n), v)
 		}
 	}
+	// forge signs the newest root anew with another payload.
+	forge := func(before, after string) func(*store.Tx) {
+		return func(tx *store.Tx) {
+			r, err := RootAt(tx, newest)
+			if err != nil {
+				panic(err)
+			}
+			at := strings.Index(r.Payload, before) + len(before)
+			r.Payload = r.Payload[:at] + after + r.Payload[at+len(after):]
+			r.HashMeta = sum256(r.Payload)
+			copy(r.Sig[:], ed25519.Sign(testKey(1), []byte(r.Payload)))
+			put(tx, r)
+		}
+	}
 	for name, c := range map[string]struct {
 		change func(*store.Tx)
 		want   error
@@ -218,6 +234,13 @@ func TestDamageAtStart(t *testing.T) {
 		"signature":   {flip(newest, sigAt+3), ErrCorrupt},
 		"key":         {flip(newest, kidAt+3), ErrWrongKey},
 		"version":     {flip(newest, 0), ErrCorrupt},
+		"wrong prev":  {forge(`"prev":"`, "0123456789abcdef"), ErrCorrupt},
+		"wrong skip":  {forge(`"skips":{"1129360":"`, "0123456789abcdef"), ErrCorrupt},
+		"no skip":     {forge(`"skips":{"112936`, "1"), ErrCorrupt},
+		"wrong tree":  {forge(`,"root":"`, "0123456789abcdef"), ErrCorrupt},
+		"wrong seqno": {forge(`"seqno":532366`, "9"), ErrCorrupt},
+		"wrong ctime": {forge(`"ctime":179528978`, "9"), ErrCorrupt},
+		"no payload":  {forge(`{"body":`, "!"), ErrCorrupt},
 		"root gone":   {func(tx *store.Tx) { tx.Delete(keys.Root(newest - 2)) }, ErrCorrupt},
 		"newest gone": {func(tx *store.Tx) { tx.Delete(keys.Root(newest)) }, ErrBehind},
 		"leaf value": {func(tx *store.Tx) {

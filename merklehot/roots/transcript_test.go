@@ -17,7 +17,7 @@ import (
 // still answered about older ones, and which starts are refused. Everything random
 // comes from a seed, so hashes are part of the transcript.
 func TestTranscripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
 		s := &script{w: newWorld(t, 7)}
 		datadriven.RunTest(t, path, s.run)
 		if s.open {

@@ -263,6 +263,52 @@ func TestOldPathsReadLittle(t *testing.T) {
 	t.Logf("at most %d records read for a path of 600 versions", worst)
 }
 
+// A server that restarts often writes full records often, so that old paths stay as
+// cheap; and a leaf that changed very often costs a start no more than others.
+func TestManyRestarts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	m := newRecords()
+	tr := NewMain()
+	var seed []Change[ID]
+	for range 100 {
+		seed = append(seed, Change[ID]{randomID(rng), randomLeaf(rng, 1).Encode()})
+	}
+	roots := map[kbsig.Seqno]kbsig.NodeHash{}
+	const versions = 400
+	hot := seed[50].ID
+	for v := kbsig.Seqno(1); v <= versions; v++ {
+		changes := seed
+		if v > 1 {
+			changes = []Change[ID]{{hot, randomLeaf(rng, v).Encode()}}
+		}
+		next, d, err := tr.Update(changes, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Write(m, v)
+		tr, roots[v] = next, next.Root()
+		if v%10 == 0 {
+			m.reads = 0
+			if tr, err = NewMain().Load(m); err != nil {
+				t.Fatal(err)
+			}
+			if m.reads > len(seed)+olderValuesMax+2 {
+				t.Fatalf("%d records read for %d leaves", m.reads, len(seed))
+			}
+		}
+	}
+	for v := kbsig.Seqno(1); v <= versions; v += 7 {
+		m.reads = 0
+		steps, _, err := NewMain().PathAt(m, v, roots[v], hot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if most := (len(steps)-1)*(nodeDeltasMax+1) + 16*leafIDsMax; m.reads > most {
+			t.Fatalf("%d records read for version %d", m.reads, v)
+		}
+	}
+}
+
 // Damage to any record a path rests on is found before the path is given out.
 func TestDamagedRecordsAreRefused(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))

@@ -22,7 +22,7 @@
 // Where a second opinion is worth it, the package has its own: root payloads, skip
 // tables, the tree's shape, leaf values and path verification share no code with what
 // wrote them. It only reads. Memory is bounded per user, plus 32 bytes and two bits a
-// root; it reads each record about twice.
+// root; it reads each record about twice. Users are audited on all processors.
 package audit
 
 import (

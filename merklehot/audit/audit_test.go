@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/keystead/keystead/compat/kbsig"
@@ -26,7 +27,7 @@ func TestSoundStorePasses(t *testing.T) {
 		if err != nil {
 			t.Fatalf("paths %d: %v\n%s", o.Paths, err, out)
 		}
-		if strings.Count(out, "\n") != 1 || !strings.HasSuffix(out, ": 0 problems\n") || !strings.Contains(out, " 63 accounts, ") {
+		if strings.Count(out, "\n") != 1 || !strings.HasSuffix(out, ": 0 problems\n") || !strings.Contains(out, " 15 accounts, ") {
 			t.Errorf("paths %d: %s", o.Paths, out)
 		}
 	}
@@ -189,4 +190,43 @@ func TestEveryFamilyIsKnown(t *testing.T) {
 	for p := range want {
 		t.Errorf("family %q of engine/keys has no auditor", p)
 	}
+}
+
+// Many processors find what one finds, in the same order.
+func TestProcessorsAgree(t *testing.T) {
+	s := newScene(t)
+	s.must(s.st.Update(t.Context(), func(tx *store.Tx) error {
+		for _, k := range [][]byte{keys.Link(s.alice.uid, 7), keys.Chain(s.bob.uid), keys.Name("carol"), keys.Chain(s.extras[7].uid)} {
+			change(s, tx, k, flip(-1))
+		}
+		tx.Delete(keys.Chain(s.extras[9].uid))
+		return nil
+	}))
+	many, err := s.audit(Options{})
+	if !errors.Is(err, ErrDamaged) {
+		t.Fatal(err)
+	}
+	one, err := s.damaged(func(*store.Tx) {})
+	if !errors.Is(err, ErrDamaged) || one != many {
+		t.Errorf("one finds, %v:\n%smany find:\n%s", err, one, many)
+	}
+}
+
+// An audit on many processors that finds too much or is told to end leaves nothing
+// running.
+func TestProcessorsStop(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	s := newScene(t)
+	s.must(s.st.Update(t.Context(), func(tx *store.Tx) error {
+		// All but the roots, so that it is the users who are too many.
+		for _, k := range s.records(strings.ReplaceAll(determined(), string(keys.Roots()), "")) {
+			tx.Set(k, []byte{1})
+		}
+		return nil
+	}))
+	out, err := s.audit(Options{})
+	if !errors.Is(err, ErrDamaged) || strings.Count(out, "\n") != problemsMax+2 {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	s.must(s.st.Close())
 }

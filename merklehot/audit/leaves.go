@@ -36,7 +36,7 @@ func (a *auditor) leafHistory(u *user) error {
 			a.problem("leaf of %s at root %d: there is no such root to change it", u.uid, n)
 			return nil
 		}
-		a.leafChanged.add(n - a.first)
+		u.changed = append(u.changed, n)
 		value, err := tree.ParseLeaf(v)
 		if err != nil {
 			a.problem("leaf of %s at root %d: %v", u.uid, n, err)
@@ -76,13 +76,14 @@ func (a *auditor) leaves(u *user) error {
 			bad(fmt.Sprintf("not what the chain gives at link %d", n))
 		}
 	}
-	if u.state == nil {
-		return nil
-	}
-	if len(u.leaf) == 0 {
+	switch {
+	case u.state == nil:
+	case len(u.changed) == 0:
 		a.problem("leaf of %s: none is stored", u.uid)
-	} else if newest := u.leaf[len(u.leaf)-1].value.Public.Seqno; newest < u.state.Tail {
-		a.problem("leaf of %s: names link %d, the chain has %d", u.uid, newest, u.state.Tail)
+	case len(u.leaf) > 0:
+		if n := u.leaf[len(u.leaf)-1].value.Public.Seqno; n < u.state.Tail {
+			a.problem("leaf of %s: names link %d, the chain has %d", u.uid, n, u.state.Tail)
+		}
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package audit
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/keystead/keystead/compat/kbsig"
@@ -13,12 +15,17 @@ import (
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
 
+// usersAheadMax is how many users are audited ahead of the one whose turn it is.
+const usersAheadMax = 256
+
 // user is what the audit holds of the user it is at.
 type user struct {
-	uid  kbsig.UID
-	acct accounts.Account
-	leaf []leafValue // all that were stored, oldest first
-	ends []end       // of the chain after each of its links
+	uid     kbsig.UID
+	record  []byte // of the account
+	acct    accounts.Account
+	leaf    []leafValue   // all that were stored, oldest first
+	changed []kbsig.Seqno // roots that a leaf value was written for
+	ends    []end         // of the chain after each of its links
 	// state is what the links lead to; nil if the chain does not play.
 	state *sigchain.State
 }
@@ -30,28 +37,111 @@ type end struct {
 	eldest kbsig.KID
 }
 
-// users is the pass over all users, in the order of their ids.
+// users is the pass over all users, in the order of their ids. A view can be read by
+// many at once, and most of the time goes into signatures: then all processors audit
+// users, while what they found is put together in order.
 func (a *auditor) users() error {
+	if _, ok := a.r.(*store.View); !ok {
+		return a.eachAccount(func(u *user) error { return a.merge(a.part(u)) })
+	}
+	inOrder := make(chan chan *part, usersAheadMax)
+	end := make(chan error, 1)
+	stop := make(chan struct{})
+	go func() {
+		defer close(inOrder)
+		busy := make(chan struct{}, runtime.GOMAXPROCS(0))
+		end <- a.eachAccount(func(u *user) error {
+			done := make(chan *part, 1)
+			select {
+			case inOrder <- done:
+			case <-stop:
+				return store.ErrStop
+			}
+			busy <- struct{}{}
+			go func() { done <- a.part(u); <-busy }()
+			return nil
+		})
+	}()
+	var err error
+	for done := range inOrder {
+		p := <-done
+		if err == nil {
+			if err = a.merge(p); err != nil {
+				close(stop)
+			}
+		}
+	}
+	return errors.Join(err, <-end)
+}
+
+// eachAccount calls fn for each account, in the order of their ids.
+func (a *auditor) eachAccount(fn func(*user) error) error {
 	return a.r.Scan(keys.Accounts(), keys.End(keys.Accounts()), func(k, v []byte) error {
-		if err := a.pause(); err != nil {
+		if err := a.ctx.Err(); err != nil {
 			return err
 		}
 		u, ok := keys.AccountUID(k)
 		if !ok {
 			return nil // said by the pass over the keys
 		}
-		a.accounts++
-		return a.user(&user{uid: u}, v)
+		return fn(&user{uid: u, record: bytes.Clone(v)})
 	})
 }
 
-func (a *auditor) user(u *user, record []byte) error {
+// part is what was found about one user.
+type part struct {
+	user *user
+	find *auditor // with nothing in it but what was found
+	said bytes.Buffer
+	err  error
+}
+
+// part audits one user. It changes nothing of a, and may run beside others.
+func (a *auditor) part(u *user) *part {
+	p := &part{user: u}
+	p.find = &auditor{
+		ctx: a.ctx, r: a.r, opts: a.opts, out: &p.said,
+		first: a.first, newest: a.newest, newestCtime: a.newestCtime, hashes: a.hashes,
+		rng: a.rng ^ binary.BigEndian.Uint64(u.uid[:8]),
+	}
+	p.find.keys.stored = a.keys.stored
+	p.err = p.find.user(u)
+	return p
+}
+
+// merge adds what was found about the next user, and the user's leaf to the tree.
+func (a *auditor) merge(p *part) error {
+	if p.err != nil && !errors.Is(p.err, errEnough) {
+		return p.err
+	}
+	for line := range strings.Lines(p.said.String()) {
+		a.problem("%s", strings.TrimSuffix(line, "\n"))
+	}
+	f := p.find
+	a.accounts++
+	a.links += f.links
+	a.keyCount += f.keyCount
+	a.leafValues += f.leafValues
+	a.paths += f.paths
+	for prefix, n := range f.keys.right {
+		a.keys.right[prefix] += n
+	}
+	for _, n := range p.user.changed {
+		a.leafChanged.add(n - a.first)
+	}
+	if err := a.pause(); err != nil {
+		return err
+	}
+	return a.addToTree(p.user)
+}
+
+func (a *auditor) user(u *user) error {
 	steps := []func(*user) error{
 		a.names, a.leafHistory, a.chain, a.state, a.leaves, a.activeDevices, a.follows, a.followers,
 		a.boxes, a.prevs, a.deviceKeys, a.userKeys, a.userKeyBoxes, a.leases, a.historicalPaths,
 	}
 	var err error
-	if u.acct, err = store.Decode[accounts.Account](record); err != nil {
+	if u.acct, err = store.Decode[accounts.Account](u.record); err != nil {
 		a.problem("account %s: %v", u.uid, err)
 		steps = []func(*user) error{a.leafHistory} // without a name no link can be judged
 	}
@@ -60,7 +150,7 @@ func (a *auditor) user(u *user, record []byte) error {
 			return err
 		}
 	}
-	return a.addToTree(u)
+	return nil
 }
 
 // names checks an account and the indexes by which it is found.

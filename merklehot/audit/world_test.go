@@ -246,6 +246,7 @@ func (a *actor) statement(key *client.SigningKey, whose string, generation int, 
 type scene struct {
 	*world
 	alice, bob, carol   *actor
+	extras              []*actor       // without keys
 	home, paper, laptop *client.Device // alice's; paper was revoked
 	bobs                *client.Device
 	lease               identity.LeaseID
@@ -260,9 +261,12 @@ func newScene(t testing.TB) *scene {
 	s.bob.begin(s.bobs)
 	s.alice.add(s.paper, s.home)
 	s.alice.add(s.laptop, s.home)
-	// Enough others for a tree of several levels.
-	for i := range 60 {
-		w.signUp(fmt.Sprintf("extra%d", i), "")
+	// Others near alice, enough for a tree of several levels.
+	for i, n := 0, 0; n < 12; i++ {
+		if name := fmt.Sprintf("extra%d", i); kbsig.UIDOf(kbsig.Username(name))[0]>>4 == s.alice.uid[0]>>4 {
+			s.extras = append(s.extras, w.signUp(name, ""))
+			n++
+		}
 	}
 	s.alice.follow(s.bob, s.home)
 	s.alice.follow(s.carol, s.laptop)

@@ -2,11 +2,13 @@ package hash
 
 import "github.com/klauspost/cpuid/v2"
 
-var (
-	hexTable  = [16]byte([]byte(hexDigits))
-	lowHalves = [16]byte{0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f}
-	fastHex   = cpuid.CPU.Supports(cpuid.AVX2)
-)
+//lint:ignore U1000 the assembly reads it
+var hexTable = [16]byte([]byte(hexDigits))
+
+//lint:ignore U1000 the assembly reads it
+var lowHalves = [16]byte{0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f, 0x0f}
+
+var fastHex = cpuid.CPU.Supports(cpuid.AVX2)
 
 // hex16 writes the hex digits of 16*blocks bytes at src to dst; blocks is not 0.
 //

@@ -136,6 +136,8 @@ func (l *lanes) end(lane int, dst *[Size512]byte) {
 }
 
 // swap64 reverses the bytes of each quadword.
+//
+//lint:ignore U1000 the assembly reads it
 var swap64 = func() (mask [64]byte) {
 	for i := range mask {
 		mask[i] = byte(i%16&8 + 7 - i%8)
@@ -151,6 +153,7 @@ var (
 		0x6a09e667f3bcc908, 0xbb67ae8584caa73b, 0x3c6ef372fe94f82b, 0xa54ff53a5f1d36f1,
 		0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179,
 	}
+	//lint:ignore U1000 the assembly reads it
 	rounds512 = [80]uint64{
 		0x428a2f98d728ae22, 0x7137449123ef65cd, 0xb5c0fbcfec4d3b2f, 0xe9b5dba58189dbbc,
 		0x3956c25bf348b538, 0x59f111f1b605d019, 0x923f82a4af194f9b, 0xab1c5ed5da6d8118,

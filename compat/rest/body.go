@@ -13,9 +13,7 @@ import (
 
 // Limits of what comes with a request.
 const (
-	// bodyFirstBytes is how much of a body is waited for and kept before its route
-	// is looked at. The HTTP library allocates this much, and no more, for a declared
-	// length.
+	// bodyFirstBytes is the first buffer for a body; it doubles as bytes arrive.
 	bodyFirstBytes = 4 << 10
 	// bodiesBytesMax bounds bodies beyond bodyFirstBytes, over all connections.
 	bodiesBytesMax = 256 << 20

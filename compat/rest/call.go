@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -28,6 +29,7 @@ type call struct {
 	// content is the body as sent; form its arguments, if it is a form.
 	content []byte
 	form    fasthttp.Args
+	arrived time.Time       // when the body had come; zero before
 	who     *auth.Principal // nil: nobody
 	view_   *store.View
 }
@@ -65,14 +67,6 @@ func (c *call) update(fn func(*store.Tx) error) error {
 
 // run does what was asked, as far as the rate limits allow.
 func (c *call) run() (any, error) {
-	var err error
-	if c.content, err = c.s.readBody(c.http, c.route.bodyMax()); err != nil {
-		return nil, err
-	}
-	gated(c.http.Conn()).busy()
-	if err := c.arguments(); err != nil {
-		return nil, err
-	}
 	if err := c.authenticate(); err != nil {
 		return nil, err
 	}
@@ -81,6 +75,16 @@ func (c *call) run() (any, error) {
 		if _, err := c.s.Rates.Take(c.from, c.route.rate.user...); err != nil {
 			return nil, err
 		}
+	}
+	// Only now: who is refused by then costs no memory for a body.
+	var err error
+	if c.content, err = c.s.readBody(c.http, c.route.bodyMax()); err != nil {
+		return nil, err
+	}
+	c.arrived = time.Now()
+	gated(c.http.Conn()).busy()
+	if err := c.arguments(); err != nil {
+		return nil, err
 	}
 	settle, err := c.outcome()
 	if err != nil {

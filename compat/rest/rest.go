@@ -109,9 +109,9 @@ func New(o Options) *Server {
 		Name:           "keystead",
 		ReadBufferSize: headerBytesMax,
 		// The library allocates a body's declared length before a byte of it has
-		// come. So it is told to stream all but a first piece, and readBody reads.
+		// come. So it is told to stream all but the first byte, and readBody reads.
 		StreamRequestBody:            true,
-		MaxRequestBodySize:           bodyFirstBytes,
+		MaxRequestBodySize:           1,
 		DisablePreParseMultipartForm: true,
 		// Without a buffer until the first byte, and none that outlives its use.
 		ReduceMemoryUsage:     true,
@@ -170,7 +170,6 @@ func (s *Server) exempt(a netip.Addr) bool {
 
 // handle finds the route of a request and answers it.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	start := time.Now()
 	if err := framing(&ctx.Request.Header); err != nil {
 		ctx.Error(err.Error()+"; declare a Content-Length and nothing else\n", fasthttp.StatusBadRequest)
 		ctx.SetConnectionClose()
@@ -202,11 +201,11 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		s.writeError(ctx, status.Input("%s does not take the method %.10s", name, method))
 		return
 	}
-	code := s.answer(ctx, r, from)
+	code, began := s.answer(ctx, r, from)
 	s.Metrics.Requests.WithLabelValues(r.name, strconv.Itoa(code)).Inc()
-	s.Metrics.Latency.WithLabelValues(r.name).Observe(time.Since(start).Seconds())
+	s.Metrics.Latency.WithLabelValues(r.name).Observe(time.Since(began).Seconds())
 	s.Logger.Debug("request", observe.FieldEndpoint, r.name, observe.FieldStatus, code,
-		observe.FieldTook, time.Since(start), observe.FieldRemote, ctx.RemoteAddr().String())
+		observe.FieldTook, time.Since(began), observe.FieldRemote, ctx.RemoteAddr().String())
 }
 
 // endpointOf cuts the endpoint out of a path: the prefix before, ".json" behind.
@@ -228,8 +227,10 @@ func (s *Server) refuseUnknown(ctx *fasthttp.RequestCtx, name string, known bool
 	s.writeError(ctx, status.Unavailable("this function"))
 }
 
-// answer runs one request and returns the status code of the reply.
-func (s *Server) answer(ctx *fasthttp.RequestCtx, r *route, from netip.Addr) (code int) {
+// answer runs one request and returns the status code of the reply, and when the
+// request had come whole.
+func (s *Server) answer(ctx *fasthttp.RequestCtx, r *route, from netip.Addr) (code int, began time.Time) {
+	began = time.Now()
 	defer func() {
 		if p := recover(); p != nil {
 			s.Metrics.Panics.Inc()
@@ -238,20 +239,23 @@ func (s *Server) answer(ctx *fasthttp.RequestCtx, r *route, from netip.Addr) (co
 		}
 	}()
 	if err := s.admit(from, r.rate); err != nil {
-		return s.writeError(ctx, s.statusOf(r, err))
+		return s.writeError(ctx, s.statusOf(r, err)), began
 	}
 	c := &call{s: s, http: ctx, route: r, from: limits.Who{Addr: from}}
 	defer c.close()
 	reply, err := c.run()
+	if !c.arrived.IsZero() {
+		began = c.arrived
+	}
 	if err != nil {
-		return s.writeError(ctx, s.statusOf(r, err))
+		return s.writeError(ctx, s.statusOf(r, err)), began
 	}
 	code = s.writeReply(ctx, r, reply)
 	if !gated(ctx.Conn()).owe(len(ctx.Response.Body())) {
 		ctx.Response.ResetBody()
-		return s.writeError(ctx, status.New(status.RateLimit, "RATE_LIMIT", "the server has too much to do at the moment; please try again in a minute"))
+		return s.writeError(ctx, status.New(status.RateLimit, "RATE_LIMIT", "the server has too much to do at the moment; please try again in a minute")), began
 	}
-	return code
+	return code, began
 }
 
 // httpLogger keeps the HTTP library's complaints about clients out of the way.

@@ -23,7 +23,7 @@ func (a app) adoptCmd() *cobra.Command {
 			"everything up to the last minute and its original will never run again.",
 		Args: exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, _, err := s.load(cmd, a.getenv)
+			cfg, err := s.load(cmd, a)
 			if err != nil {
 				return err
 			}

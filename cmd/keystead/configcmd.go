@@ -51,30 +51,31 @@ func (a app) configPrintCmd() *cobra.Command {
 }
 
 func (a app) configCheckCmd() *cobra.Command {
-	return &cobra.Command{
+	var s settings
+	cmd := &cobra.Command{
 		Use:   "check FILE",
-		Short: "Check a file: one line for each mistake, saying what to change",
-		Long: "Check a configuration file and print one line for each mistake, FILE:LINE:COLUMN first.\n" +
+		Short: "Check a file, and this machine against it: one line for each mistake",
+		Long: "Check a configuration file and what it needs of this machine (folders, certificates, free\n" +
+			"addresses), and print one line for each mistake, which says what to change. Serve refuses\n" +
+			"the same mistakes with the same lines. Run it as the account of the server. Flags replace\n" +
+			"fields of the file, as with serve.\n\n" +
 			"Exits 1 if there is a mistake that keeps the server from starting; a warning does not.",
 		Args: exactly(1, "the FILE to check"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.file = args[0]
+			_, problems, err := s.loadToServe(cmd, a)
 			if err != nil {
-				return fmt.Errorf("read the configuration: %w", err)
+				return err
 			}
-			_, problems := config.Parse(text)
-			for _, p := range problems {
-				if p.Line > 0 {
-					fmt.Fprintf(a.stdout, "%s:%s\n", args[0], p)
-				} else {
-					fmt.Fprintf(a.stdout, "%s: %s\n", args[0], p)
-				}
-			}
+			s.report(a.stdout, problems)
 			if problems.Err() != nil {
 				return errSaid
 			}
-			_, err = fmt.Fprintf(a.stdout, "%s: ok\n", args[0])
+			_, err = fmt.Fprintf(a.stdout, "%s: ok\n", s.file)
 			return err
 		},
 	}
+	s.dataFlag(cmd)
+	s.doorFlags(cmd)
+	return cmd
 }

@@ -15,10 +15,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/keystead/keystead/cmd/keystead/config"
 	"github.com/keystead/keystead/cmd/keystead/node"
+	"github.com/keystead/keystead/cmd/keystead/preflight"
 )
 
 // Exit codes.
@@ -34,8 +37,8 @@ func main() {
 	// one ends a server that does not stop by itself.
 	context.AfterFunc(ctx, stop)
 	a := app{
-		self: selfName(os.Args[0]), stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv,
-		run: node.Run, audit: node.Audit, adopt: node.Adopt,
+		self: selfName(os.Args[0]), stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, environ: os.Environ,
+		run: node.Run, audit: node.Audit, adopt: node.Adopt, preflight: preflight.Check, offline: node.Offline,
 	}
 	os.Exit(a.main(ctx, os.Args[1:]))
 }
@@ -45,9 +48,12 @@ type app struct {
 	self           string // how a person calls this program
 	stdout, stderr io.Writer
 	getenv         func(string) string
+	environ        func() []string // nil: not looked at
 	run            runFunc
 	audit          auditFunc
 	adopt          adoptFunc
+	preflight      func(config.Config, time.Time) config.Problems // nil: not done
+	offline        offlineFunc
 }
 
 // usageError marks a mistake on the command line.
@@ -96,7 +102,7 @@ func (a app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.serveCmd(), a.clientEnvCmd(), a.healthCmd(), a.verifyCmd(), a.adoptCmd(), a.configCmd(), a.versionCmd())
+	root.AddCommand(a.serveCmd(), a.clientEnvCmd(), a.healthCmd(), a.verifyCmd(), a.adoptCmd(), a.inviteCmd(), a.reloadCmd(), a.configCmd(), a.versionCmd())
 	return root
 }
 

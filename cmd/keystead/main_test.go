@@ -244,7 +244,7 @@ func TestConfigVerbs(t *testing.T) {
 	}
 	printed := keystead("", nil, "config", "print")
 	good := write("good.toml", printed.stdout)
-	if got := keystead("", nil, "config", "check", good); got.code != exitOK || got.stdout != good+": ok\n" {
+	if got := keystead(dir, nil, "config", "check", good); got.code != exitOK || got.stdout != good+": ok\n" {
 		t.Errorf("%+v", got)
 	}
 	bad := write("bad.toml", "[http]\nlisten = \"3000\"\nport = 3000\n")

@@ -31,11 +31,15 @@ func (a app) serveCmd() *cobra.Command {
 		Example: "  keystead serve\n  keystead serve --data /srv/keystead --http 127.0.0.1:4000 --rpc 127.0.0.1:4911",
 		Args:    exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, warnings, err := s.load(cmd, a.getenv)
+			cfg, problems, err := s.loadToServe(cmd, a)
 			if err != nil {
 				return err
 			}
-			return a.serve(cmd.Context(), cfg, warnings, a.clientEnvCommand(cmd, cfg))
+			if mistakes := problems.Errors(); len(mistakes) > 0 {
+				s.report(a.stderr, mistakes)
+				return errSaid
+			}
+			return a.serve(cmd.Context(), cfg, problems.Warnings(), a.clientEnvCommand(cmd, cfg))
 		},
 	}
 	s.folderFlags(cmd)

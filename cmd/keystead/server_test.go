@@ -18,6 +18,7 @@ import (
 	"github.com/keystead/keystead/cmd/keystead/node"
 	"github.com/keystead/keystead/cmd/keystead/ops"
 	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
+	"github.com/keystead/keystead/cmd/keystead/preflight"
 	"github.com/keystead/keystead/compat/kbsig"
 )
 
@@ -62,7 +63,7 @@ func (w *watched) String() string {
 func realApp(stdout, stderr io.Writer) app {
 	return app{
 		self: "keystead", stdout: stdout, stderr: stderr, getenv: func(string) string { return "" },
-		run: node.Run, audit: node.Audit, adopt: node.Adopt,
+		run: node.Run, audit: node.Audit, adopt: node.Adopt, preflight: preflight.Check, offline: node.Offline,
 	}
 }
 

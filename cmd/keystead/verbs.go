@@ -58,7 +58,7 @@ func (a app) clientEnvCmd() *cobra.Command {
 }
 
 func (a app) clientEnv(cmd *cobra.Command, s *settings, format string) (string, error) {
-	cfg, _, err := s.load(cmd, a.getenv)
+	cfg, err := s.load(cmd, a)
 	if err != nil {
 		return "", err
 	}
@@ -93,7 +93,7 @@ func (a app) healthCmd() *cobra.Command {
 		Args: exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !cmd.Flags().Changed("ops") {
-				cfg, _, err := s.load(cmd, a.getenv)
+				cfg, err := s.load(cmd, a)
 				if err != nil {
 					return err
 				}
@@ -124,7 +124,7 @@ func (a app) verifyCmd() *cobra.Command {
 			"changed. Stop the server first, or verify a copy.",
 		Args: exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, _, err := s.load(cmd, a.getenv)
+			cfg, err := s.load(cmd, a)
 			if err != nil {
 				return err
 			}

@@ -16,19 +16,25 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keystead/keystead/chatlog/gregor"
+	"github.com/keystead/keystead/cmd/keystead/adminapi"
 	"github.com/keystead/keystead/cmd/keystead/config"
 	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
+	"github.com/keystead/keystead/cmd/keystead/preflight"
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/rest"
 	"github.com/keystead/keystead/compat/rpc"
+	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/highwater"
 	"github.com/keystead/keystead/engine/observe"
@@ -57,11 +63,18 @@ type World struct {
 	// Key loads the key that signs the roots; create says that the store is new
 	// and a key may be made.
 	Key func(dataDir string, create bool) (ed25519.PrivateKey, error)
+	// Control makes the control socket of a data folder; nil: there is none.
+	Control func(dataDir string) (net.Listener, error)
+	// Hangup asks the server to look at its certificates; nil: nobody does.
+	Hangup <-chan os.Signal
 }
 
 // RealWorld is the machine.
 func RealWorld() World {
-	return World{FS: vfs.Default, Clock: clock.Monotone(clock.System()), Rand: rand.Reader, Key: loadKey}
+	return World{
+		FS: vfs.Default, Clock: clock.Monotone(clock.System()), Rand: rand.Reader, Key: loadKey,
+		Control: adminapi.Listen,
+	}
 }
 
 // loadKey reads the key file. A store with roots needs the key that signed them: a
@@ -78,7 +91,12 @@ func loadKey(dataDir string, create bool) (ed25519.PrivateKey, error) {
 // once, after every door accepts connections and before it serves for long; an
 // error from ready stops the server.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Bound) error) error {
-	return RunIn(ctx, RealWorld(), cfg, log, ready)
+	w := RealWorld()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	w.Hangup = hangup
+	return RunIn(ctx, w, cfg, log, ready)
 }
 
 // RunIn is Run in another world.
@@ -92,11 +110,12 @@ func newNode(w World, cfg config.Config, log *slog.Logger) *node {
 
 func (n *node) run(ctx context.Context, ready func(Bound) error) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
-	for _, step := range []func() error{n.openData, n.startRoots, n.openArchive, n.buildDoors, n.listen} {
+	for _, step := range []func() error{n.openData, n.startRoots, n.openArchive, n.openCertificates, n.buildDoors, n.listen} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
+	n.openControl()
 	if err := ready(n.bound()); err != nil {
 		return err
 	}
@@ -120,7 +139,10 @@ type node struct {
 	rest    *rest.Server
 	rpc     *rpc.Server
 
-	httpLn, rpcLn, opsLn net.Listener
+	certs   []certificate
+	control *adminapi.Server
+
+	httpLn, rpcLn, opsLn, controlLn net.Listener
 }
 
 // storeDir is the database inside a data folder.
@@ -227,7 +249,7 @@ func (n *node) buildDoors() error {
 	n.rest = rest.New(rest.Options{
 		Store: n.store, Auth: a, Identity: identity.New(n.store, n.Rand),
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
-		Rates: rates, Proxies: proxies,
+		Rates: rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),
 	})
 	n.rpc, err = rpc.New(rpc.Options{
 		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,
@@ -246,7 +268,7 @@ func (n *node) listen() error {
 		}
 		ln, err := net.Listen("tcp", d.addr)
 		if err != nil {
-			return fmt.Errorf("%s.listen: %w; choose another address with --%s or in the configuration", d.name, err, d.name)
+			return fmt.Errorf("%s.listen: %s (--%s or in the configuration)", d.name, preflight.WhyNotListening(d.addr, err), d.name)
 		}
 		*d.ln = ln
 	}
@@ -264,7 +286,7 @@ func (n *node) bound() Bound {
 // close gives back what was opened, the newest first.
 func (n *node) close() error {
 	var errs []error
-	for _, ln := range []net.Listener{n.httpLn, n.rpcLn, n.opsLn} {
+	for _, ln := range []net.Listener{n.httpLn, n.rpcLn, n.opsLn, n.controlLn} {
 		if ln != nil {
 			if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				errs = append(errs, err)

@@ -2,9 +2,11 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -34,7 +36,7 @@ const (
 func (n *node) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := make(chan error, 4)
+	failed := make(chan error, 4) // one for each that is started
 	start := func(name string, run func() error) {
 		go func() {
 			if err := run(); err != nil {
@@ -42,9 +44,13 @@ func (n *node) serve(ctx context.Context) error {
 			}
 		}()
 	}
-	start("rest", func() error { return n.rest.Serve(n.httpLn, nil) })
+	start("rest", func() error { return n.rest.Serve(n.httpLn, n.tlsConfig("http", "http/1.1")) })
 	start("rpc", func() error {
-		if err := n.rpc.Serve(n.rpcLn); !errors.Is(err, rpc.ErrServerClosed) {
+		ln := n.rpcLn
+		if c := n.tlsConfig("rpc"); c != nil {
+			ln = tls.NewListener(ln, c)
+		}
+		if err := n.rpc.Serve(ln); !errors.Is(err, rpc.ErrServerClosed) {
 			return err
 		}
 		return nil
@@ -58,8 +64,12 @@ func (n *node) serve(ctx context.Context) error {
 			return nil
 		})
 	}
-	done := make(chan struct{})
-	go func() { n.background(ctx); close(done) }()
+	if n.control != nil {
+		start("control", func() error { return n.control.Serve(n.controlLn) })
+	}
+	var behind sync.WaitGroup
+	behind.Go(func() { n.background(ctx) })
+	behind.Go(func() { n.watch(ctx) })
 
 	var err error
 	select {
@@ -69,13 +79,16 @@ func (n *node) serve(ctx context.Context) error {
 		// What is on disk is not known. Nothing more is answered or written; start-up
 		// recovery decides.
 		cancel()
-		<-done
+		behind.Wait()
 		return fmt.Errorf("stopped because the state of the server is unknown: %w", err)
 	}
 	cancel()
-	<-done
+	behind.Wait()
 	stop, cancelStop := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancelStop()
+	if n.control != nil {
+		err = errors.Join(err, n.controlLn.Close(), n.control.Shutdown(stop))
+	}
 	err = errors.Join(err, n.rpc.Shutdown(stop), n.rest.Shutdown(stop), ops.Shutdown(stop))
 	// The copy ends where the store does.
 	if err := n.followRoots(context.Background()); err != nil {

@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
 
 	"github.com/keystead/keystead/bench/client"
 	"github.com/keystead/keystead/compat/kbsig"
@@ -34,10 +34,20 @@ func (m *markRecord) Advance(_, next highwater.Mark) error {
 	return nil
 }
 
+// tb is what a world wants of a test, or of one run of a property.
+type tb interface {
+	rapid.TB
+	Cleanup(func())
+	Context() context.Context
+}
+
 // world is a store in memory that accounts, chains and boxes come into by the same way
 // as in a server, with links signed by an independent client.
 type world struct {
-	t     testing.TB
+	t     tb
+	fs    vfs.FS
+	seed  byte
+	mark  *markRecord
 	clock *clock.Fake
 	rng   *rand.ChaCha8
 	st    *store.Store
@@ -47,22 +57,38 @@ type world struct {
 	inTx  bool           // on the committer, where a test must not end itself
 }
 
-func newWorld(t testing.TB, seed byte) *world {
-	w := &world{t: t, clock: clock.NewFake(time.Unix(1795289782, 0)), rng: rand.NewChaCha8([32]byte{seed})}
+func newWorld(t tb, seed byte) *world {
+	w := &world{
+		t: t, fs: vfs.NewMem(), seed: seed, mark: &markRecord{},
+		clock: clock.NewFake(time.Unix(1795289782, 0)), rng: rand.NewChaCha8([32]byte{seed}),
+	}
+	w.open()
+	t.Cleanup(func() { w.must(w.st.Close()) })
+	w.srv = client.NewServer("http://nowhere.invalid", nil, w.clock.Now, w.rng)
+	return w
+}
+
+// open starts the server's side, on what the folder holds.
+func (w *world) open() {
+	w.t.Helper()
 	var err error
 	w.st, err = store.Open(store.Options{
-		Dir: "data", FS: vfs.NewMem(), Clock: w.clock.Now, Rand: w.rng, CacheBytes: 1 << 20,
-		Fatal: func(err error) { t.Errorf("store: %v", err) },
+		Dir: "data", FS: w.fs, Clock: w.clock.Now, Rand: w.rng, CacheBytes: 1 << 20,
+		Fatal: func(err error) { w.t.Errorf("store: %v", err) },
 	})
 	w.must(err)
-	t.Cleanup(func() { w.must(w.st.Close()) })
-	w.seq, err = roots.Start(t.Context(), w.st, roots.Config{
-		Key: ed25519.NewKeyFromSeed(append(make([]byte, 31), seed)), HighWater: &markRecord{}, Rand: w.rng,
+	w.seq, err = roots.Start(w.t.Context(), w.st, roots.Config{
+		Key: ed25519.NewKeyFromSeed(append(make([]byte, 31), w.seed)), HighWater: w.mark, Rand: w.rng,
 	})
 	w.must(err)
 	w.svc = identity.New(w.st, w.rng)
-	w.srv = client.NewServer("http://nowhere.invalid", nil, w.clock.Now, w.rng)
-	return w
+}
+
+// restart stops the server and starts it again.
+func (w *world) restart() {
+	w.t.Helper()
+	w.must(w.st.Close())
+	w.open()
 }
 
 func (w *world) must(err error) {
@@ -182,19 +208,33 @@ func (a *actor) add(d, by *client.Device) {
 	a.post(identity.Post{Links: links, PUK: a.boxes(len(a.puks), by, d)})
 }
 
-// revoke takes a device back and rolls the per-user key for those that stay.
-func (a *actor) revoke(d, by *client.Device, stay ...*client.Device) {
+// roll makes a new per-user key, and revokes a device if there is one to revoke.
+func (a *actor) roll(gone, by *client.Device, stay ...*client.Device) {
 	a.w.t.Helper()
-	kids := []client.KID{d.Sig.KID(), d.Enc.KID()}
-	lease, _, err := a.w.svc.NewLease(a.w.t.Context(), a.uid, []kbsig.KID{kbsig.KID(kids[0]), kbsig.KID(kids[1])}, nil)
-	a.w.must(err)
 	old := a.puks[len(a.puks)-1]
-	links := []*sigchain.Link{a.pukLink(by), a.link(client.LinkSpec{Type: "revoke", Version: 1, Signer: by.Sig,
-		Body: client.RevokeDeviceBody(&client.DeviceInfo{ID: d.ID, Type: d.Type}, kids)})}
-	x := a.boxes(len(a.puks), by, stay...)
-	x.Prev, err = a.puks[len(a.puks)-1].SealPrev(a.w.rng, old.Seed)
+	p := identity.Post{Links: []*sigchain.Link{a.pukLink(by)}}
+	if gone != nil {
+		kids := []client.KID{gone.Sig.KID(), gone.Enc.KID()}
+		lease, _, err := a.w.svc.NewLease(a.w.t.Context(), a.uid, []kbsig.KID{kbsig.KID(kids[0]), kbsig.KID(kids[1])}, nil)
+		a.w.must(err)
+		p.Lease = &lease
+		p.Links = append(p.Links, a.link(client.LinkSpec{Type: "revoke", Version: 1, Signer: by.Sig,
+			Body: client.RevokeDeviceBody(&client.DeviceInfo{ID: gone.ID, Type: gone.Type}, kids)}))
+	}
+	p.PUK = a.boxes(len(a.puks), by, stay...)
+	var err error
+	p.PUK.Prev, err = a.puks[len(a.puks)-1].SealPrev(a.w.rng, old.Seed)
 	a.w.must(err)
-	a.post(identity.Post{Links: links, PUK: x, Lease: &lease})
+	a.post(p)
+}
+
+// revokeLink takes a statement back.
+func (a *actor) revokeLink(l *client.SignedLink, by *client.Device) {
+	a.w.t.Helper()
+	lease, _, err := a.w.svc.NewLease(a.w.t.Context(), a.uid, nil, []kbsig.SigIDBase{kbsig.SigIDBase(l.SigID)})
+	a.w.must(err)
+	a.post(identity.Post{Lease: &lease, Links: []*sigchain.Link{
+		a.link(client.LinkSpec{Type: "revoke", Version: 1, Signer: by.Sig, Body: client.RevokeSigsBody([]string{l.SigID.SigID()})})}})
 }
 
 func (a *actor) follow(other *actor, by *client.Device) {
@@ -252,7 +292,7 @@ type scene struct {
 	lease               identity.LeaseID
 }
 
-func newScene(t testing.TB) *scene {
+func newScene(t tb) *scene {
 	w := newWorld(t, 1)
 	s := &scene{world: w, alice: w.signUp("alice", "Alice@Example.org"), bob: w.signUp("bob", ""), carol: w.signUp("carol", "")}
 	s.home, s.paper, s.laptop = w.device("home computer", "desktop"), w.device("fancy word", "backup"), w.device("laptop", "desktop")
@@ -277,7 +317,8 @@ func newScene(t testing.TB) *scene {
 	s.alice.deviceEK(s.paper)
 	s.alice.deviceEK(s.laptop)
 	s.alice.userEK(1, s.home, s.paper, s.laptop)
-	s.alice.revoke(s.paper, s.home, s.home, s.laptop)
+	w.restart()
+	s.alice.roll(s.paper, s.home, s.home, s.laptop)
 	s.alice.userEK(2, s.home, s.laptop)
 	s.bob.deviceEK(s.bobs)
 	w.clock.Advance(2 * time.Hour)

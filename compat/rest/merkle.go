@@ -2,7 +2,6 @@ package rest
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"strings"
 
@@ -97,23 +96,17 @@ func merkleKit(c *call) (any, error) {
 	return nil, status.Missing("a kit of that hash")
 }
 
-// pathOf is a path as it stands in a reply. client: go/libkb/merkle_client.go:pathStepFromJSON
-func pathOf(steps []tree.Step) *json.RawMessage {
-	raw := json.RawMessage(tree.AppendPath(nil, steps))
-	return &raw
-}
-
 type pathJSON struct {
-	Root          rootJSON         `json:"root"`
-	Path          *json.RawMessage `json:"path,omitempty"`
-	UID           string           `json:"uid,omitempty"`
-	Username      string           `json:"username,omitempty"`
-	UsernameCased string           `json:"username_cased,omitempty"`
-	IDVersion     *int64           `json:"id_version,omitempty"`
-	UIDProofPath  *json.RawMessage `json:"uid_proof_path"`
-	ResetChain    []string         `json:"reset_chain"`
-	Sigs          *hintsJSON       `json:"sigs,omitempty"`
-	Skips         *[]string        `json:"skips,omitempty"`
+	Root          rootJSON   `json:"root"`
+	UID           string     `json:"uid,omitempty"`
+	Username      string     `json:"username,omitempty"`
+	UsernameCased string     `json:"username_cased,omitempty"`
+	IDVersion     *int64     `json:"id_version,omitempty"`
+	ResetChain    []string   `json:"reset_chain"`
+	Sigs          *hintsJSON `json:"sigs,omitempty"`
+	Skips         *[]string  `json:"skips,omitempty"`
+
+	raw []rawPart // path and uid_proof_path
 }
 
 // merklePath: GET merkle/path. A current question is answered in the very root that
@@ -143,7 +136,7 @@ func merklePath(c *call) (any, error) {
 	}
 	out := pathJSON{Root: rootJSON{Seqno: tail}}
 	if id == nil {
-		return out, nil
+		return withRaw{out, out.raw}, nil
 	}
 	changed, err := c.roots().LeafChangedAfter(c.view(), *id, tail)
 	if err != nil {
@@ -158,7 +151,7 @@ func merklePath(c *call) (any, error) {
 	if acct != nil {
 		c.addUser(&out, acct)
 	}
-	return out, nil
+	return withRaw{out, out.raw}, nil
 }
 
 // updateRoot asks the client to fetch the newest root and to ask again.
@@ -197,11 +190,11 @@ func (c *call) leafID() (*tree.ID, *accounts.Account, error) {
 }
 
 func (c *call) addPath(out *pathJSON, id tree.ID, at kbsig.Seqno) error {
-	steps, _, err := c.roots().Path(c.view(), id, at)
+	path, _, err := c.roots().AppendPath(nil, c.view(), id, at)
 	if err != nil {
 		return err
 	}
-	out.Path = pathOf(steps)
+	out.raw = append(out.raw, rawPart{"path", path})
 	return nil
 }
 
@@ -211,7 +204,7 @@ func (c *call) addUser(out *pathJSON, acct *accounts.Account) {
 	out.IDVersion = &acct.IDVersion
 	hints := noHints
 	out.Sigs = &hints
-	out.UIDProofPath = pathOf(c.roots().NamesPath(acct.Name))
+	out.raw = append(out.raw, rawPart{"uid_proof_path", tree.AppendPath(nil, c.roots().NamesPath(acct.Name))})
 }
 
 // historicalPath answers for an earlier root, with the root itself and the skips
@@ -240,8 +233,11 @@ func (c *call) historicalPath(tail kbsig.Seqno) (any, error) {
 	}
 	out.Skips = &skips
 	id, acct, err := c.leafID()
-	if err != nil || id == nil {
-		return out, err
+	if err != nil {
+		return nil, err
+	}
+	if id == nil {
+		return out, nil
 	}
 	if err := c.addPath(&out, *id, at); err != nil {
 		return nil, err
@@ -249,7 +245,7 @@ func (c *call) historicalPath(tail kbsig.Seqno) (any, error) {
 	if acct != nil {
 		c.addUser(&out, acct)
 	}
-	return out, nil
+	return withRaw{out, out.raw}, nil
 }
 
 func (c *call) startRoot() (kbsig.Seqno, error) {

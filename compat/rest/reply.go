@@ -39,11 +39,15 @@ func marshal(v any) ([]byte, error) {
 func (s *Server) writeReply(ctx *fasthttp.RequestCtx, r *route, v any) int {
 	ctx.SetContentType("application/json; charset=utf-8")
 	ctx.SetStatusCode(fasthttp.StatusOK)
-	if raw, ok := v.(rawReply); ok {
-		ctx.SetBody(raw)
-		return status.OK
-	}
 	ctx.SetBodyString(okStatus)
+	if with, ok := v.(withRaw); ok {
+		// Large parts that are JSON already are not scanned again.
+		for _, p := range with.parts {
+			ctx.Response.AppendBodyString(`,"` + p.name + `":`)
+			ctx.Response.AppendBody(p.json)
+		}
+		v = with.reply
+	}
 	if _, empty := v.(none); !empty && v != nil {
 		b, err := marshal(v)
 		if err != nil || len(b) < 2 || b[0] != '{' {
@@ -59,8 +63,16 @@ func (s *Server) writeReply(ctx *fasthttp.RequestCtx, r *route, v any) int {
 	return status.OK
 }
 
-// rawReply is a reply that a handler has built whole, status included.
-type rawReply []byte
+// withRaw is a reply with parts beside it that are JSON already.
+type withRaw struct {
+	reply any
+	parts []rawPart
+}
+
+type rawPart struct {
+	name string
+	json []byte
+}
 
 func (s *Server) writeError(ctx *fasthttp.RequestCtx, e *status.Error) int {
 	b, err := marshal(map[string]any{"status": struct {

@@ -102,7 +102,15 @@ func keyMulti(c *call) (any, error) {
 	}
 	ctx, cancel := c.context()
 	defer cancel()
-	return none{}, c.s.Identity.Post(ctx, c.who.UID, p)
+	if err := c.s.Identity.Post(ctx, c.who.UID, p); err != nil {
+		return nil, err
+	}
+	for _, l := range p.Links {
+		if l.Revoke != nil && l.Device != nil && c.s.Revoked != nil {
+			c.s.Revoked(c.who.UID, l.Device.ID)
+		}
+	}
+	return none{}, nil
 }
 
 // post turns the request into named types.

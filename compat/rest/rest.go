@@ -34,6 +34,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/keystead/keystead/compat/auth"
+	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/clock"
@@ -81,6 +82,9 @@ type Options struct {
 	Devel    bool
 	// Signup says who may make an account.
 	Signup accounts.SignupPolicy
+	// Revoked is told of a device whose revocation is durable, so that other doors
+	// end its sessions; nil tells nobody.
+	Revoked func(kbsig.UID, kbsig.DeviceID)
 	// Rates are the rate limits; nil refuses nobody.
 	Rates *limits.Set
 	// Proxies are the addresses whose X-Forwarded-For is believed.

@@ -249,7 +249,8 @@ func (n *node) buildDoors() error {
 	n.rest = rest.New(rest.Options{
 		Store: n.store, Auth: a, Identity: identity.New(n.store, n.Rand),
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
-		Rates: rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),
+		Revoked: func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },
+		Rates:   rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),
 	})
 	n.rpc, err = rpc.New(rpc.Options{
 		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/compat/wire/gregor1"
+	"github.com/keystead/keystead/engine/limits"
 )
 
 // Each bomb closes its own connection or is refused, allocates little, and leaves
@@ -137,23 +139,26 @@ func TestSlowReader(t *testing.T) {
 	slow.nc.Close()
 }
 
-// Limits on connections are kept in all and by address, and places come back.
-func TestConnectionLimits(t *testing.T) {
-	for _, l := range []Limits{
-		{Conns: 2}, {ConnsPerAddress: 2}, {ConnsUnauthenticated: 2}, {ConnsUnauthenticatedPerAddress: 2},
-	} {
+// ping fails unless the connection is served.
+func (c *testClient) ping() {
+	c.t.Helper()
+	if st := c.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
+		c.t.Fatalf("ping: %+v", st)
+	}
+}
+
+// Limits by address are kept, and places come back.
+func TestConnectionLimitsByAddress(t *testing.T) {
+	for _, l := range []Limits{{ConnsPerAddress: 2}, {ConnsUnauthenticatedPerAddress: 2}} {
 		t.Run(fmt.Sprintf("%+v", l), func(t *testing.T) {
 			d := openDoor(t, l)
 			a, b := d.dial(t), d.dial(t)
-			for _, c := range []*testClient{a, b} {
-				if st := c.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
-					t.Fatalf("%+v", st)
-				}
-			}
+			a.ping()
+			b.ping()
 			if err := d.dial(t).closed(); err != nil {
 				t.Fatalf("a third connection: %v", err)
 			}
-			if l.Conns == 0 && l.ConnsPerAddress == 0 {
+			if l.ConnsPerAddress == 0 {
 				// Authenticated connections do not count among the silent.
 				if st := a.call(2, "chat.1.remote.syncAll", syncAllArg("alice", 0), nil); st != nil {
 					t.Fatalf("%+v", st)
@@ -169,6 +174,57 @@ func TestConnectionLimits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// When the places are taken, the connection that has been silent longest makes room
+// for a new one, and one that has authenticated never does.
+func TestSilentConnectionsMakeRoom(t *testing.T) {
+	for _, l := range []Limits{{Conns: 3}, {ConnsUnauthenticated: 2}} {
+		t.Run(fmt.Sprintf("%+v", l), func(t *testing.T) {
+			d := openDoor(t, l)
+			speaker := d.login(t, "alice")
+			silent := []*testClient{d.dial(t), d.dial(t)}
+			for _, c := range silent {
+				c.ping() // a ping is no login
+			}
+			for i := range 20 {
+				c := d.dial(t)
+				c.ping()
+				if err := silent[i].closed(); err != nil {
+					t.Fatalf("connection %d, silent longest, was not closed: %v", i, err)
+				}
+				silent[len(silent)-1].ping()
+				silent = append(silent, c)
+			}
+			speaker.ping()
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.places.all != 3 || d.places.silent != 2 || d.silent.Len() != 2 {
+				t.Errorf("%d connections, %d silent, %d in the list", d.places.all, d.places.silent, d.silent.Len())
+			}
+		})
+	}
+	d := openDoor(t, Limits{Conns: 1})
+	speaker := d.login(t, "alice")
+	if err := d.dial(t).closed(); err != nil {
+		t.Fatalf("beyond those that authenticated: %v", err)
+	}
+	speaker.ping()
+}
+
+// The limits by address spare the exempt, and the others do not.
+func TestExemptAddresses(t *testing.T) {
+	p, l := newPlaces(), Limits{ConnsPerAddress: 1, ConnsUnauthenticatedPerAddress: 1, Conns: 3, ConnsUnauthenticated: 3}
+	a := limits.AddressOf(netip.MustParseAddr("10.0.0.1"))
+	for i := range 3 {
+		if in := p.full(a, true, &l); in != "" {
+			t.Errorf("the exempt: %s after %d", in, i)
+		}
+		p.take(a)
+	}
+	if got := p.full(a, true, &l) + ", " + p.full(a, false, &l); got != overConns+", "+overAddress {
+		t.Error(got)
 	}
 }
 

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"bufio"
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,8 @@ type conn struct {
 	srv   *Server
 	nc    net.Conn
 	place netip.Prefix
+	mute  *list.Element // in the server's silent ones; guarded by its lock
+	gone  bool          // the place was given back; the same
 	in    *bufio.Reader
 	out   outbox
 	ctx   context.Context

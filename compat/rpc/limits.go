@@ -14,7 +14,8 @@ type Limits struct {
 
 	// Conns bounds connections in all, ConnsPerAddress those of one IPv4 address
 	// or IPv6 /64. The Unauthenticated pair bounds those that have not said who
-	// they are, so that silent ones cannot use up the places of others.
+	// they are, so that silent ones cannot use up the places of others: beyond it,
+	// and beyond Conns, the one that has been silent longest makes room.
 	Conns                          int
 	ConnsPerAddress                int
 	ConnsUnauthenticated           int

@@ -16,43 +16,49 @@ func newPlaces() places {
 	return places{byAddr: make(map[netip.Prefix]int), silentByAddress: make(map[netip.Prefix]int)}
 }
 
-// placeOf is what counts as one address: an IPv4 address, an IPv6 /64. What is not
-// an IP address (tests use pipes) shares the zero value.
-func placeOf(a net.Addr) netip.Prefix {
+// addrOf is the IP address of one end of a connection. What has none (tests use
+// pipes) has the zero value.
+func addrOf(a net.Addr) netip.Addr {
 	t, ok := a.(*net.TCPAddr)
 	if !ok {
-		return netip.Prefix{}
+		return netip.Addr{}
 	}
-	ip := t.AddrPort().Addr().Unmap().WithZone("")
-	bits := 32
-	if ip.Is6() {
-		bits = 64
-	}
-	p, err := ip.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
+	return t.AddrPort().Addr().Unmap().WithZone("")
 }
 
-// take makes room for a connection that has not authenticated, or names the limit
-// that is in the way.
-func (p *places) take(a netip.Prefix, l *Limits) (limit string) {
+// Limits that are in the way of a connection; they are labels of a metric.
+const (
+	overConns          = "connections"
+	overAddress        = "connections per address"
+	overSilent         = "unauthenticated connections"
+	overSilentPlaces   = "unauthenticated connections per address"
+	overMachine        = "machine"
+	overWhileStopping  = "stopping"
+	closedForNewcomers = "made room"
+)
+
+// full names the limit that keeps a connection out, or nothing. Of an exempt address
+// any number may come.
+func (p *places) full(a netip.Prefix, exempt bool, l *Limits) (limit string) {
 	switch {
+	case !exempt && p.byAddr[a] >= l.ConnsPerAddress:
+		return overAddress
+	case !exempt && p.silentByAddress[a] >= l.ConnsUnauthenticatedPerAddress:
+		return overSilentPlaces
 	case p.all >= l.Conns:
-		return "connections"
-	case p.byAddr[a] >= l.ConnsPerAddress:
-		return "connections per address"
+		return overConns
 	case p.silent >= l.ConnsUnauthenticated:
-		return "unauthenticated connections"
-	case p.silentByAddress[a] >= l.ConnsUnauthenticatedPerAddress:
-		return "unauthenticated connections per address"
+		return overSilent
 	}
+	return ""
+}
+
+// take counts a connection that has not authenticated.
+func (p *places) take(a netip.Prefix) {
 	p.all++
 	p.silent++
 	p.byAddr[a]++
 	p.silentByAddress[a]++
-	return ""
 }
 
 func (p *places) authenticated(a netip.Prefix) {

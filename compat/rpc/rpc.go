@@ -24,11 +24,13 @@
 package rpc
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -36,6 +38,7 @@ import (
 
 	"github.com/keystead/keystead/chatlog/gregor"
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/limits"
 )
 
 // Authenticator turns the token of a session (a NIST, as base64) into an identity.
@@ -59,6 +62,8 @@ type Options struct {
 	Metrics prometheus.Registerer // default: metrics are kept but not registered
 	Limits  Limits                // zero fields: DefaultLimits
 	Version string                // answered by gregor.1.incoming.version
+	// Exempt reports addresses to which no limit by address applies; nil: none.
+	Exempt func(netip.Addr) bool
 }
 
 // Server serves connections. It is safe for concurrent use.
@@ -78,6 +83,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 	places    places
+	silent    list.List // of *conn that have not authenticated, the oldest first
 }
 
 // New makes a Server.
@@ -87,6 +93,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Exempt == nil {
+		o.Exempt = func(netip.Addr) bool { return false }
 	}
 	if o.Version == "" {
 		o.Version = "keystead"
@@ -140,6 +149,8 @@ func (s *Server) Serve(l net.Listener) error {
 			return fmt.Errorf("rpc accept: %w", err)
 		}
 		s.opts.Logger.Warn("rpc: accept failed", "err", err)
+		s.metrics.refused.WithLabelValues(overMachine).Inc()
+		s.makeRoom()
 		select {
 		case <-s.stopping:
 			return ErrServerClosed
@@ -166,13 +177,22 @@ func (s *Server) removeListener(l net.Listener) {
 	l.Close()
 }
 
-// admit gives a connection its place and starts it, or closes it at once.
+// admit gives a connection its place and starts it, or closes it at once. When the
+// places are all taken, the one that has been silent longest makes room, so that
+// silent ones cannot keep others out.
 func (s *Server) admit(nc net.Conn) {
-	addr := placeOf(nc.RemoteAddr())
+	ip := addrOf(nc.RemoteAddr())
+	addr, exempt := limits.AddressOf(ip), s.opts.Exempt(ip)
+	var oldest *conn
 	s.mu.Lock()
-	limit := "stopping"
+	limit := overWhileStopping
 	if !s.stopped {
-		limit = s.places.take(addr, &s.limits)
+		limit = s.places.full(addr, exempt, &s.limits)
+		if limit == overConns || limit == overSilent {
+			if oldest = s.oldestSilent(); oldest != nil {
+				limit = ""
+			}
+		}
 	}
 	if limit != "" {
 		s.mu.Unlock()
@@ -180,19 +200,67 @@ func (s *Server) admit(nc net.Conn) {
 		nc.Close()
 		return
 	}
+	s.places.take(addr)
 	c := newConn(s, nc, addr)
+	c.mute = s.silent.PushBack(c)
 	s.conns[c] = struct{}{}
 	s.open.Add(1)
 	s.mu.Unlock()
+	if oldest != nil {
+		oldest.close(closedForNewcomers)
+	}
 	s.metrics.conns.Inc()
 	go c.run()
+}
+
+// oldestSilent takes the place of the connection that has been silent longest; the
+// server is locked, and the caller closes it.
+func (s *Server) oldestSilent() *conn {
+	e := s.silent.Front()
+	if e == nil {
+		return nil
+	}
+	c := e.Value.(*conn)
+	s.giveBack(c)
+	return c
+}
+
+// makeRoom closes the connection that has been silent longest.
+func (s *Server) makeRoom() {
+	s.mu.Lock()
+	c := s.oldestSilent()
+	s.mu.Unlock()
+	if c != nil {
+		c.close(closedForNewcomers)
+	}
+}
+
+// giveBack gives a connection's place back, once; the server is locked.
+func (s *Server) giveBack(c *conn) {
+	if c.gone {
+		return
+	}
+	c.gone = true
+	s.places.give(c.place, c.mute == nil)
+	s.speaks(c)
+}
+
+// speaks takes a connection from the silent ones; the server is locked.
+func (s *Server) speaks(c *conn) {
+	if c.mute != nil {
+		s.silent.Remove(c.mute)
+		c.mute = nil
+	}
 }
 
 // authenticated moves a connection's place from the unauthenticated ones, and the
 // deadline of the read that is under way from that for authentication.
 func (s *Server) authenticated(c *conn) {
 	s.mu.Lock()
-	s.places.authenticated(c.place)
+	if !c.gone {
+		s.places.authenticated(c.place)
+		s.speaks(c)
+	}
 	s.mu.Unlock()
 	_ = c.readBy(c.quietUntil())
 }
@@ -201,7 +269,7 @@ func (s *Server) authenticated(c *conn) {
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	delete(s.conns, c)
-	s.places.give(c.place, c.session() != nil)
+	s.giveBack(c)
 	s.mu.Unlock()
 	s.metrics.conns.Dec()
 	s.open.Done()

@@ -14,8 +14,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/keyboxes"
 )
 
 // A store that only the server has written holds together, whether a sample of paths
@@ -189,6 +191,42 @@ func TestEveryFamilyIsKnown(t *testing.T) {
 	}
 	for p := range want {
 		t.Errorf("family %q of engine/keys has no auditor", p)
+	}
+}
+
+// Records of families that the audit looks at by their form only pass when they are
+// well formed, and are named when they are not.
+func TestOtherFamilies(t *testing.T) {
+	s := newScene(t)
+	u, k := s.bob.uid, kbsig.KID(s.bobs.Sig.KID())
+	put := func(tx *store.Tx) {
+		tx.Set(keys.Favorite(u, 1, "bob,alice"), nil)
+		tx.Set(keys.Gregor(u, []byte("0123456789abcdef")), []byte("anything"))
+		tx.Set(keys.Meta("a-fact"), []byte("anything"))
+		store.Save(tx, keys.PrivateKey(u, k), keyboxes.PrivateKey{KID: k, Bundle: "secret"})
+		store.Save(tx, keys.Session([32]byte{1}), accounts.Session{UID: u})
+		store.Save(tx, keys.NIST([19]byte{1}), accounts.Accepted{UID: u})
+	}
+	if out, err := s.damaged(put); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, tc := range []struct {
+		key, value []byte
+		want       string
+	}{
+		{append(keys.Favorites(u), 1), nil, "malformed key of a favourite"},
+		{keys.Gregors(u), nil, "malformed key of a message"},
+		{keys.Gregor(kbsig.UIDOf("nobody"), []byte{1}), nil, "message of " + kbsig.UIDOf("nobody").String() + ": there is no such account"},
+		{keys.Meta("a fact"), nil, "malformed key of a store fact"},
+		{keys.PrivateKey(u, k), store.Encode(keyboxes.PrivateKey{}), "secret key under "},
+		{keys.Session([32]byte{1}), []byte{0xc1}, "session under "},
+		{keys.NIST([19]byte{1}), []byte{0xc1}, "token under "},
+		{keys.Name("Carol"), nil, "malformed key of a name"},
+	} {
+		out, err := s.damaged(func(tx *store.Tx) { tx.Set(tc.key, tc.value) })
+		if !errors.Is(err, ErrDamaged) || !strings.Contains(out, tc.want) {
+			t.Errorf("not found: %s: %v\n%s", tc.want, err, out)
+		}
 	}
 }
 

@@ -235,6 +235,17 @@ func (s *scene) damages() []damage {
 			l := s.extraLink()
 			tx.Set(keys.Link(bob, l.Seqno), l.Record().Encode())
 		}, chainOf(bob, 5)},
+		{"link: a key that is another chain's", func(s *scene, tx *store.Tx) {
+			l := s.stolenKey()
+			tx.Set(keys.Link(carol, 1), l.Record().Encode())
+		}, line("chain of %s link 1: key %s is in use", carol, homeSig)},
+		{"link: covered by a root before the one that it quotes", func(s *scene, tx *store.Tx) {
+			n := s.versions(tx, alice)
+			v, err := tx.Get(keys.Leaf(keys.TreeMain, alice[:], n[0]))
+			s.must(err)
+			tx.Delete(keys.Leaf(keys.TreeMain, alice[:], n[0]))
+			tx.Set(keys.Leaf(keys.TreeMain, alice[:], n[1]), v)
+		}, line("chain of %s link %d: quotes root ", alice, s.alice.seqno-1)},
 		{"state: missing", func(s *scene, tx *store.Tx) { tx.Delete(keys.Chain(bob)) }, line("chain of %s: no state", bob)},
 		{"state: a revoked device is active again", func(s *scene, tx *store.Tx) {
 			s.state(tx, alice, func(st *sigchain.State) { st.Devices[1].Status = sigchain.DeviceActive })
@@ -471,6 +482,12 @@ func (s *scene) extraLink() *sigchain.Link {
 	s.clock.Advance(time.Second)
 	body := client.UntrackBody(&client.User{UID: client.UID(s.alice.uid), Username: "alice"}, strings.Repeat("BwcH", 6))
 	return b.link(client.LinkSpec{Type: "untrack", Version: 2, Signer: s.bobs.Sig, Body: body})
+}
+
+// stolenKey is a first link of carol's with a key that alice has.
+func (s *scene) stolenKey() *sigchain.Link {
+	c := *s.carol
+	return c.link(client.LinkSpec{Type: "eldest", Version: 1, Signer: s.home.Sig, Body: client.EldestBody(s.home)})
 }
 
 // Each single damage is found, and a line of the report begins with its subject.

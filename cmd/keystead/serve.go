@@ -81,7 +81,7 @@ func (a app) serve(ctx context.Context, cfg config.Config, warnings config.Probl
 
 // welcome is what a person reads after the start.
 func welcome(w io.Writer, dir string, e ops.Endpoints, hint string) error {
-	env, err := ops.ClientEnv(e, ops.FormatSh)
+	env, err := ops.ClientEnv(e, ops.FormatSh, nil)
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,9 @@ func welcome(w io.Writer, dir string, e ops.Endpoints, hint string) error {
 		b.WriteString("  " + line)
 	}
 	fmt.Fprintf(&b, "\nor in one line:\n\n  eval \"$(%s)\"\n\n", hint)
+	if ops.NeedsRoots(e) {
+		fmt.Fprintf(&b, "The push door speaks TLS, and a client trusts only the root that its own configuration\nnames for it. ROOT.pem is the root of the door's certificate:\n\n  %s --format config --ca ROOT.pem | sh\n\n", hint)
+	}
 	b.WriteString("A client that runs already must be stopped first: keybase ctl stop\n")
 	if e.Ops != "" {
 		fmt.Fprintf(&b, "Health and metrics: http://%s/healthz http://%s/metrics\n", e.Ops, e.Ops)

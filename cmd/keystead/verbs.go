@@ -19,7 +19,7 @@ type auditFunc = ops.Auditor
 
 func (a app) clientEnvCmd() *cobra.Command {
 	var s settings
-	var format string
+	var format, ca string
 	cmd := &cobra.Command{
 		Use:   "client-env",
 		Short: "Say how to point a stock client at this server",
@@ -33,13 +33,18 @@ func (a app) clientEnvCmd() *cobra.Command {
 			"               and for good; they stop a running client first\n" +
 			"  config-undo  commands that take that back\n" +
 			"  json         the same facts for programs\n\n" +
+			"Where the push door speaks TLS, clients trust only the root that their own configuration\n" +
+			"file names for its host, whatever their system trusts: give it with --ca and the format\n" +
+			"config. It then counts for the REST door on the same host, too; a file may hold the roots of\n" +
+			"both. Name a root, not the door's own certificate, which changes with every renewal.\n\n" +
 			"Run `keystead serve` once before: the signing key and the addresses come from there.\n" +
 			"When nothing can be told, the output for a shell is `false`, so that eval fails too.",
 		Example: "  eval \"$(keystead client-env)\"\n  keystead client-env --format fish | source\n" +
-			"  keystead client-env --format config | sh\n  keystead client-env --format config-undo | sh",
+			"  keystead client-env --format config | sh\n  keystead client-env --format config-undo | sh\n" +
+			"  keystead client-env --format config --ca root.pem | sh",
 		Args: exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			text, err := a.clientEnv(cmd, &s, format)
+			text, err := a.clientEnv(cmd, &s, format, ca)
 			if err != nil && format != ops.FormatJSON {
 				// An eval of nothing would succeed and leave the client with its
 				// vendor's server.
@@ -54,10 +59,11 @@ func (a app) clientEnvCmd() *cobra.Command {
 	}
 	s.folderFlags(cmd)
 	cmd.Flags().StringVar(&format, "format", ops.FormatSh, "`FORMAT`: "+strings.Join(ops.Formats(), ", "))
+	cmd.Flags().StringVar(&ca, "ca", "", "PEM `FILE` with the root that clients shall trust for the doors that speak TLS")
 	return cmd
 }
 
-func (a app) clientEnv(cmd *cobra.Command, s *settings, format string) (string, error) {
+func (a app) clientEnv(cmd *cobra.Command, s *settings, format, ca string) (string, error) {
 	cfg, err := s.load(cmd, a)
 	if err != nil {
 		return "", err
@@ -69,7 +75,21 @@ func (a app) clientEnv(cmd *cobra.Command, s *settings, format string) (string, 
 	if kid, err := keyfile.LoadKID(cfg.Data.Dir); err == nil && kid.String() != e.MerkleKID {
 		return "", fmt.Errorf("the signing key of %s is not the one of its last start; start the server again", cfg.Data.Dir)
 	}
-	return ops.ClientEnv(e, format)
+	var roots *ops.Roots
+	if ca != "" {
+		if roots, err = ops.ReadRoots(ca, time.Now()); err != nil {
+			return "", err
+		}
+		for field, file := range map[string]string{"http.tls_cert": cfg.HTTP.TLSCert, "rpc.tls_cert": cfg.RPC.TLSCert} {
+			if err := roots.Lead(file, time.Now()); err != nil {
+				return "", fmt.Errorf("%s: %w", field, err)
+			}
+		}
+	}
+	if roots == nil && ops.NeedsRoots(e) && format != ops.FormatUnset && format != ops.FormatFishUnset && format != ops.FormatConfigUndo {
+		fmt.Fprintln(a.stderr, "The push door speaks TLS. Clients also need its root in their configuration file: use --format config --ca ROOT.pem.")
+	}
+	return ops.ClientEnv(e, format, roots)
 }
 
 // orServeFirst adds what to do when there is no server in the folder.

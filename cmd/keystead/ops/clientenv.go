@@ -43,11 +43,21 @@ func variables(e Endpoints) []variable {
 	return vs
 }
 
+// NeedsRoots says whether the push door of e speaks TLS. Clients then refuse it unless
+// their own configuration names a root for its host; what their system trusts counts
+// for the REST door only, and only if no root is named for that.
+// client: go/service/gregor.go:gregorHandler.connectTLS, go/libkb/client.go:genClientConfigForInternalAPI
+func NeedsRoots(e Endpoints) bool { return strings.HasPrefix(e.PushURI, "fmprpc+tls://") }
+
 // ClientEnv is the text that points a stock client at the server of e, or, for the
-// undo formats, away from it.
-func ClientEnv(e Endpoints, format string) (string, error) {
+// undo formats, away from it. roots, which may be nil, are what the client shall trust
+// for the doors that speak TLS; only FormatConfig and FormatJSON can carry them.
+func ClientEnv(e Endpoints, format string, roots *Roots) (string, error) {
 	if err := e.check(); err != nil {
 		return "", fmt.Errorf("endpoints: %w", err)
+	}
+	if roots != nil && format != FormatConfig && format != FormatJSON {
+		return "", fmt.Errorf("roots go into the client's configuration file only; use the format %s", FormatConfig)
 	}
 	set := lines(e, func(v variable) string { return "export " + v.env + "=" + QuoteSh(v.value) })
 	unset := lines(e, func(v variable) string { return "unset " + v.env })
@@ -61,11 +71,18 @@ func ClientEnv(e Endpoints, format string) (string, error) {
 	case FormatFishUnset:
 		return lines(e, func(v variable) string { return "set -e " + v.env }), nil
 	case FormatConfig:
-		return configScript(e, set, setLine), nil
+		return configScript(e, set, setLine, bundled(e, roots)), nil
 	case FormatConfigUndo:
-		return configScript(e, unset, clearLine), nil
+		var gone []variable
+		if NeedsRoots(e) {
+			gone = []variable{{key: "bundled_ca"}}
+		}
+		return configScript(e, unset, clearLine, gone), nil
 	case FormatJSON:
-		text, err := json.MarshalIndent(e, "", "  ")
+		text, err := json.MarshalIndent(struct {
+			Endpoints
+			Roots map[string]string `json:"bundled_ca,omitempty"`
+		}{e, rootsByHost(e, roots)}, "", "  ")
 		if err != nil {
 			return "", fmt.Errorf("endpoints: %w", err)
 		}
@@ -87,14 +104,14 @@ func lines(e Endpoints, line func(variable) string) string {
 // it. The first lines matter where no service runs yet: the first command starts
 // one, and it shall not start against another server.
 // client: go/client/cmd_config.go:CmdConfigSet, go/client/cmd_ctl_restart.go:CmdCtlRestart
-func configScript(e Endpoints, first string, line func(command string, v variable) string) string {
+func configScript(e Endpoints, first string, line func(command string, v variable) string, more []variable) string {
 	client := "keybase"
 	if e.Devel {
 		client += " --run-mode devel"
 	}
 	var b strings.Builder
 	b.WriteString(first)
-	for _, v := range variables(e) {
+	for _, v := range append(variables(e), more...) {
 		if v.key != "" {
 			b.WriteString(line(client+" config set ", v) + "\n")
 		}
@@ -103,11 +120,14 @@ func configScript(e Endpoints, first string, line func(command string, v variabl
 	return b.String()
 }
 
-// setLine writes one value; the Merkle KIDs are a list, which the client takes as
-// JSON with -o.
+// setLine writes one value; the Merkle KIDs are a list and the roots an object, which
+// the client takes as JSON with -o.
 func setLine(command string, v variable) string {
-	if v.key == "keys.merkle" {
+	switch v.key {
+	case "keys.merkle":
 		return command + "-o " + v.key + " " + QuoteSh(`["`+v.value+`"]`)
+	case "bundled_ca":
+		return command + "-o " + v.key + " " + QuoteSh(v.value)
 	}
 	return command + "-s " + v.key + " " + QuoteSh(v.value)
 }

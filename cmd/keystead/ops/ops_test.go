@@ -37,7 +37,11 @@ func TestClientEnv(t *testing.T) {
 		d.MaybeScanArgs(t, "push", &e.PushURI)
 		d.MaybeScanArgs(t, "kid", &e.MerkleKID)
 		e.Devel = d.HasArg("devel")
-		text, err := ClientEnv(e, d.Cmd)
+		var roots *Roots
+		if d.HasArg("roots") {
+			roots = &Roots{pem: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}
+		}
+		text, err := ClientEnv(e, d.Cmd, roots)
 		if err != nil {
 			return "error: " + err.Error() + "\n"
 		}
@@ -61,11 +65,11 @@ func TestQuoteShSurvivesAShell(t *testing.T) {
 // for a child, and that eval of the unset format takes them away.
 func TestExportLinesWorkInAShell(t *testing.T) {
 	e := someEndpoints()
-	set, err := ClientEnv(e, FormatSh)
+	set, err := ClientEnv(e, FormatSh, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	unset, err := ClientEnv(e, FormatUnset)
+	unset, err := ClientEnv(e, FormatUnset, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +120,7 @@ func TestBadEndpointsAreRefused(t *testing.T) {
 		if err := WriteEndpoints(t.TempDir(), e); err == nil {
 			t.Errorf("%s: written", name)
 		}
-		if _, err := ClientEnv(e, FormatSh); err == nil {
+		if _, err := ClientEnv(e, FormatSh, nil); err == nil {
 			t.Errorf("%s: shown", name)
 		}
 		dir := t.TempDir()
@@ -152,7 +156,7 @@ func FuzzReadEndpoints(f *testing.F) {
 			return
 		}
 		for _, format := range Formats() {
-			if _, err := ClientEnv(e, format); err != nil {
+			if _, err := ClientEnv(e, format, nil); err != nil {
 				t.Fatalf("%s: %v", format, err)
 			}
 		}

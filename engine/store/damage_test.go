@@ -10,9 +10,11 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/keystead/keystead/engine/store"
 )
@@ -268,42 +270,97 @@ func flip(b []byte, bit int) []byte {
 	return b
 }
 
-// A refused opening deletes nothing: what the damaged database took for obsolete is
-// what the operator needs to mend it.
-func TestRefusedOpeningKeepsTheEvidence(t *testing.T) {
+// A store is opened, which moves its log into a table, and perhaps compacts. Its
+// process dies at each step of that, and something at the end of a file is damaged, or
+// a log is gone. The store is refused or complete: no history is shorter, none has a
+// hole. A refused opening deletes nothing: what the damaged database took for obsolete
+// is what the operator needs to mend it.
+func TestDamageWhileOpening(t *testing.T) {
 	t.Parallel()
-	const n = 20
-	fs := filled(t, n, 500, true).disk(t)
-	closeStore(t, open(t, memOptions(t, fs))) // the log is in a table now
-	f := readFolder(t, fs, "data")
-	manifests := f.named("MANIFEST-*")
-	newest := manifests[len(manifests)-1]
+	mem := vfs.NewMem()
+	l := newLedger("payload")
 	refused := 0
-	for cut := range len(f[newest]) {
-		fs := f.with(newest, f[newest][:cut]).disk(t)
-		if s, err := store.Open(memOptions(t, fs)); err == nil {
-			_ = s.Close()
-			continue
-		}
-		refused++
-		left := readFolder(t, fs, "data")
-		for _, name := range append(f.named("*.sst"), f.named("*.log")...) {
-			if !slices.Equal(left[name], f[name]) {
-				t.Fatalf("manifest cut after %d bytes: %s is gone", cut, name)
+	for range 6 {
+		var steps []folder
+		var mu sync.Mutex
+		known := l.known()
+		s := open(t, memOptions(t, errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && op.Kind != errorfs.OpMkdirAll {
+				mu.Lock()
+				defer mu.Unlock()
+				steps = append(steps, readFolder(t, mem, "data"))
+			}
+			return nil
+		}))))
+		for range 10 {
+			if err := l.write(s); err != nil {
+				t.Fatal(err)
+			}
+			mu.Lock()
+			done := len(steps)
+			mu.Unlock()
+			if done > 60 {
+				break // late enough: what follows are writes to the log
 			}
 		}
-		left[newest] = f[newest]
-		for _, name := range left.named("marker.manifest.*") {
-			delete(left, name)
-		}
-		for _, name := range f.named("marker.manifest.*") {
-			left[name] = nil
-		}
-		if got := verdict(t, left, n); got != "complete" {
-			t.Fatalf("manifest cut after %d bytes and mended: %s", cut, got)
+		closeStore(t, s)
+		for i, f := range steps[:min(len(steps), 60)] {
+			for name, damaged := range f.endDamages() {
+				what := fmt.Sprintf("%d acknowledged, step %d, %s", len(known.acked), i, name)
+				if !completeOrRefused(t, what, f, damaged, known) {
+					refused++
+				}
+			}
 		}
 	}
-	if refused == 0 {
-		t.Error("nothing was refused")
+	if refused < 50 {
+		t.Errorf("only %d were refused", refused)
 	}
+}
+
+// endDamages are folders that each lack a little.
+func (f folder) endDamages() map[string]folder {
+	out := make(map[string]folder)
+	manifests, logs := f.named("MANIFEST-*"), f.named("*.log")
+	if n := len(manifests); n > 0 && len(f[manifests[n-1]]) > 0 {
+		name := manifests[n-1]
+		out["manifest cut"] = f.with(name, f[name][:len(f[name])-1])
+	}
+	for _, name := range logs {
+		if len(f[name]) > 0 {
+			out[name+" cut"] = f.with(name, f[name][:len(f[name])-1])
+			out[name+" gone"] = f.without(name)
+		}
+	}
+	return out
+}
+
+// completeOrRefused opens a damaged folder, and reports whether it opened.
+func completeOrRefused(t *testing.T, what string, f, damaged folder, known known) bool {
+	t.Helper()
+	fs := damaged.disk(t)
+	s, err := store.Open(memOptions(t, fs))
+	if err == nil {
+		if err := errors.Join(s.Close(), known.check(fs)); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		return true
+	}
+	left := readFolder(t, fs, "data")
+	for _, name := range slices.Concat(f.named("*.sst"), f.named("*.log"), f.named("MANIFEST-*")) {
+		if len(left[name]) < len(damaged[name]) {
+			t.Errorf("%s: refused with %v, but %s is gone", what, err, name)
+		}
+		left[name] = f[name]
+	}
+	for _, name := range left.named("marker.manifest.*") {
+		delete(left, name)
+	}
+	for _, name := range f.named("marker.manifest.*") {
+		left[name] = nil
+	}
+	if err := known.check(left.disk(t)); err != nil {
+		t.Errorf("%s, mended: %v", what, err)
+	}
+	return false
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -104,7 +103,7 @@ func (s *Store) finish(g *group) bool {
 	}
 	s.group++
 	g.number = s.group
-	if err := g.batch.Set(groupKey, binary.BigEndian.AppendUint64(nil, g.number), nil); err != nil {
+	if err := number(g.batch, g.number); err != nil {
 		s.fail(fmt.Errorf("fill the batch: %w", err))
 		return false
 	}

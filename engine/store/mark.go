@@ -7,8 +7,10 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"strconv"
 	"sync"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/keystead/keystead/engine/keys"
@@ -20,16 +22,18 @@ import (
 // replay looks for that promise only in later blocks of 32 KiB, and only if the
 // first block of a batch is damaged; its manifest makes no promise at all.
 //
-// So groups are numbered: each batch carries its number, and the mark, a small file
-// beside the database, names the newest group that was synced. A database that ends
-// before the mark has lost something and is refused. The mark itself is not synced
-// for each group, which would double the price of a write: it is exact after an
-// orderly stop and after the death of the process, and lags by the kernel's
-// write-back time after a power cut. It never runs ahead of what is durable. Losing
-// the mark costs the check, not data: it is made anew.
+// So groups are numbered. Each batch deletes the number of the group before it and
+// writes its own: a database that holds two numbers has lost what lies between, be it
+// a table that a damaged manifest no longer names, or a whole log. And the mark, a
+// small file beside the database, names the newest group that was synced: a database
+// that ends before the mark has lost its end. The mark itself is not synced for each
+// group, which would double the price of a write: it is exact after an orderly stop
+// and after the death of the process, and lags by the kernel's write-back time after a
+// power cut. It never runs ahead of what is durable. Losing the mark costs the check,
+// not data: it is made anew.
 
 // ErrShorter says that the database has lost groups that had been acknowledged.
-var ErrShorter = errors.New("the store ends earlier than what was acknowledged")
+var ErrShorter = errors.New("the store lacks what was acknowledged")
 
 // Layout of the mark; integers are big endian.
 //
@@ -41,8 +45,22 @@ const (
 	markBytes = 28
 )
 
-// groupKey holds the number of the newest group, 8 bytes, in every batch.
-var groupKey = keys.Meta("group")
+// groupPrefix is before a group's number in the name of a fact about the store, as 16
+// hex digits. Exactly one such fact is true.
+const groupPrefix = "group-"
+
+func groupKey(n uint64) []byte { return keys.Meta(fmt.Sprintf("%s%016x", groupPrefix, n)) }
+
+// number adds to a batch that it is group n. Each number is written and deleted at
+// most once, so that both go when the memory is flushed.
+func number(b *pebble.Batch, n uint64) error {
+	if n > 0 {
+		if err := b.SingleDelete(groupKey(n-1), nil); err != nil {
+			return err
+		}
+	}
+	return b.Set(groupKey(n), nil, nil)
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -107,17 +125,24 @@ func (s *Store) openMark() error {
 	return nil
 }
 
+// storedGroup reads the number of the newest group.
 func (s *Store) storedGroup() (uint64, error) {
-	v, err := reader{s.db}.Get(groupKey)
+	var found []uint64
+	lo := keys.Meta(groupPrefix)
+	err := reader{s.db}.Scan(lo, keys.End(lo), func(k, _ []byte) error {
+		n, err := strconv.ParseUint(string(k[len(lo):]), 16, 64)
+		found = append(found, n)
+		return err
+	})
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return 0, nil
 	case err != nil:
 		return 0, fmt.Errorf("the newest group's number: %w", err)
-	case len(v) != 8:
-		return 0, fmt.Errorf("the newest group's number has %d bytes", len(v))
+	case len(found) == 0:
+		return 0, fmt.Errorf("the newest group has no number: %w", ErrShorter)
+	case len(found) > 1:
+		return 0, fmt.Errorf("nothing between groups %d and %d: %w", found[0], found[1], ErrShorter)
 	}
-	return binary.BigEndian.Uint64(v), nil
+	return found[0], nil
 }
 
 func (s *Store) markPath() string { return s.opts.FS.PathJoin(s.opts.Dir, markName) }

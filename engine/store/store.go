@@ -252,6 +252,7 @@ func (s *Store) createMeta() error {
 	defer b.Close()
 	_ = b.Set(keys.Meta("schema"), []byte(strconv.Itoa(schemaVersion)), nil)
 	_ = b.Set(keys.Meta("id"), []byte(hex.EncodeToString(s.id[:])), nil)
+	_ = number(b, 0)
 	if err := b.Commit(pebble.Sync); err != nil {
 		return fmt.Errorf("write the store's version: %w", err)
 	}

@@ -68,12 +68,12 @@ func realApp(stdout, stderr io.Writer) app {
 }
 
 // startServer runs serve on dir with free ports and waits until its doors are open.
-func startServer(t *testing.T, dir string) *server {
+func startServer(t *testing.T, dir string, more ...string) *server {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &server{dir: dir, stop: cancel, done: make(chan int, 1), stdout: newWatched(), stderr: newWatched()}
 	go func() {
-		s.done <- realApp(s.stdout, s.stderr).main(ctx, []string{"serve", "--data", dir, "--http", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--ops", "127.0.0.1:0"})
+		s.done <- realApp(s.stdout, s.stderr).main(ctx, append([]string{"serve", "--data", dir, "--http", "127.0.0.1:0", "--rpc", "127.0.0.1:0", "--ops", "127.0.0.1:0"}, more...))
 	}()
 	t.Cleanup(cancel)
 	late := time.After(patience)
@@ -87,6 +87,19 @@ func startServer(t *testing.T, dir string) *server {
 		}
 	}
 	return s
+}
+
+// await waits until the log has a text so many times.
+func (s *server) await(t *testing.T, text string, times int) {
+	t.Helper()
+	late := time.After(patience)
+	for strings.Count(s.stderr.String(), text) < times {
+		select {
+		case <-s.stderr.more:
+		case <-late:
+			t.Fatalf("%q did not come %d times:\n%s", text, times, s.stderr)
+		}
+	}
 }
 
 // end stops the server as a signal does and waits for the exit code.

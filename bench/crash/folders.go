@@ -186,8 +186,8 @@ func unclear(not *errNotServing, hint string) string {
 	return ""
 }
 
-// copyTree makes a folder to, which must not be there, with everything of from and the
-// same modes.
+// copyTree makes to, a folder or file that must not be there, with everything of from
+// and the same modes.
 func copyTree(to, from string) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -198,7 +198,10 @@ func copyTree(to, from string) error {
 			return err
 		}
 		target := filepath.Join(to, rel)
-		if !e.IsDir() {
+		switch {
+		case e.Type()&fs.ModeSocket != 0:
+			return nil // the process behind it is dead
+		case !e.IsDir():
 			return copyFile(target, path)
 		}
 		info, err := e.Info()
@@ -230,13 +233,7 @@ func refill(dir, from string) error {
 		do func(string) error
 	}{
 		{dir, func(name string) error { return os.RemoveAll(filepath.Join(dir, name)) }},
-		{from, func(name string) error {
-			path := filepath.Join(from, name)
-			if info, err := os.Stat(path); err != nil || !info.IsDir() {
-				return errors.Join(err, copyFile(filepath.Join(dir, name), path))
-			}
-			return copyTree(filepath.Join(dir, name), path)
-		}},
+		{from, func(name string) error { return copyTree(filepath.Join(dir, name), filepath.Join(from, name)) }},
 	} {
 		entries, err := os.ReadDir(step.of)
 		if err != nil {

@@ -11,32 +11,27 @@
 //	end <seqno> <sha256>                            over the hash of the block before and
 //	                                                all bytes of this block up to here
 //
-// A file begins with "keystead-archive 1 <store id> <hash of the block before>", so
-// the files form one chain; a changed, missing or reordered byte anywhere breaks it.
-// A server begins a new file each day and at each start, and never touches an older
-// one. What follows the last whole block of a file is what a crash left, which may be
-// anything, and does not count: the next file continues at that block, since the store
-// has the rest still.
+// A file begins with "keystead-archive 1 <store id> <seqno and hash of the block before>",
+// so the files form one chain; a changed, missing or reordered byte anywhere breaks it.
+// A server begins a new file each day, at each start and after a failed write, and never
+// touches an older one. It goes on from the last block that it knows to be on stable
+// storage; what stands behind that block in an older file is what a crash left, which
+// may be anything, and does not count, since the store has it still. A file whose first
+// line was cut short does not count either.
 //
 // The archive is not part of what acknowledges a write. It is fsynced each time it
 // has caught up. Blocks hold only public data: what any client may read.
 package archive
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/merklehot/sigchain"
@@ -114,19 +109,28 @@ func seal(before [32]byte, lines []byte) [32]byte {
 
 func endLine(n kbsig.Seqno, hash [32]byte) string { return fmt.Sprintf("end %d %x\n", n, hash) }
 
-func header(store [16]byte, before [32]byte) string {
-	return fmt.Sprintf("%s %x %x\n", magic, store, before)
+// header is the first line of a file that goes on from at.
+func header(at position) string {
+	return fmt.Sprintf("%s %x %d %x\n", magic, at.store, at.seqno, at.hash)
 }
 
-func parseHeader(line string) (store [16]byte, before [32]byte, err error) {
+func parseHeader(line string) (at position, err error) {
 	rest, ok := strings.CutPrefix(line, magic+" ")
-	id, hash, ok2 := strings.Cut(rest, " ")
-	b1, err1 := hex.DecodeString(id)
-	b2, err2 := hex.DecodeString(hash)
-	if !ok || !ok2 || err1 != nil || err2 != nil || len(b1) != 16 || len(b2) != 32 {
-		return store, before, fmt.Errorf("header: %w", ErrDamaged)
+	parts := strings.Split(rest, " ")
+	if !ok || len(parts) != 3 {
+		return at, fmt.Errorf("header: %w", ErrDamaged)
 	}
-	return [16]byte(b1), [32]byte(b2), nil
+	store, err1 := hex.DecodeString(parts[0])
+	seqno, err2 := strconv.ParseInt(parts[1], 10, 64)
+	hash, err3 := hex.DecodeString(parts[2])
+	if errors.Join(err1, err2, err3) != nil || len(store) != 16 || len(hash) != 32 {
+		return at, fmt.Errorf("header: %w", ErrDamaged)
+	}
+	at = position{[16]byte(store), [32]byte(hash), kbsig.Seqno(seqno)}
+	if header(at) != line+"\n" {
+		return at, fmt.Errorf("header: %w", ErrDamaged)
+	}
+	return at, nil
 }
 
 // add reads one line of a block into it; done reports its end line.
@@ -189,116 +193,9 @@ func (b *Block) addLink(uid, rest string) error {
 	return err
 }
 
-// files lists the archive's files, oldest first.
-func files(fs vfs.FS, dir string) ([]string, error) {
-	names, err := fs.List(dir)
-	if err != nil {
-		return nil, fmt.Errorf("list the archive: %w", err)
-	}
-	var out []string
-	for _, n := range names {
-		if strings.HasSuffix(n, fileSuffix) {
-			out = append(out, filepath.Join(dir, n))
-		}
-	}
-	slices.Sort(out)
-	return out, nil
-}
-
-// position is where an archive ends.
+// position is a place between two blocks.
 type position struct {
 	store [16]byte
-	hash  [32]byte // of the last whole block
-	seqno kbsig.Seqno
-}
-
-// damaged makes the error for a line that does not hold.
-func damaged(path string, line int, format string, args ...any) error {
-	return fmt.Errorf("%s line %d: %s: %w", filepath.Base(path), line, fmt.Sprintf(format, args...), ErrDamaged)
-}
-
-// ending is how the reading of one file ended.
-type ending struct {
-	at position // behind the last block that holds
-	// follows says that the file begins where the one before ended.
-	follows bool
-	// torn says why the rest of the file does not count, if it has a rest that is more
-	// than a block that was begun and not finished.
-	torn error
-}
-
-// readFile reads the blocks of one file, which is to continue at.
-func readFile(fs vfs.FS, path string, at position, fn func(*Block) error) (ending, error) {
-	e := ending{at: at}
-	f, err := fs.Open(path)
-	if err != nil {
-		return e, fmt.Errorf("open %s: %w", path, err)
-	}
-	defer f.Close()
-	r := bufio.NewReaderSize(f, lineBytesMax)
-	block, lines := &Block{}, []byte(nil)
-	for n := 1; ; n++ {
-		raw, err := r.ReadSlice('\n')
-		switch {
-		case errors.Is(err, io.EOF):
-			return e, nil
-		case errors.Is(err, bufio.ErrBufferFull):
-			e.torn = damaged(path, n, "it has no end")
-			return e, nil
-		case err != nil:
-			return e, fmt.Errorf("read %s: %w", path, err)
-		}
-		line := string(raw[:len(raw)-1])
-		if n == 1 {
-			store, before, err := parseHeader(line)
-			if err != nil || before != at.hash || (at.store != [16]byte{} && store != at.store) {
-				e.torn = damaged(path, n, "it does not follow the file before it")
-				return e, nil
-			}
-			e.at.store, e.follows = store, true
-			continue
-		}
-		hash, err := block.add(line)
-		if err != nil {
-			e.torn = damaged(path, n, "%v", err)
-			return e, nil
-		}
-		if hash == nil {
-			lines = append(lines, raw...)
-			continue
-		}
-		if *hash != seal(e.at.hash, lines) || (e.at.seqno != 0 && block.Seqno != e.at.seqno+1) {
-			e.torn = damaged(path, n, "block %d does not have its hash or number", block.Seqno)
-			return e, nil
-		}
-		if err := fn(block); err != nil {
-			return e, fmt.Errorf("block %d: %w", block.Seqno, err)
-		}
-		e.at.hash, e.at.seqno = *hash, block.Seqno
-		block, lines = &Block{}, nil
-	}
-}
-
-// Read calls fn for every block of the archive in dir, oldest first, checking the
-// chain of hashes from its first byte. What a power cut left behind the last whole
-// block of a file may be anything: it is skipped if a later file goes on from that
-// block, and is ErrDamaged if none does.
-func Read(fs vfs.FS, dir string, fn func(*Block) error) (store [16]byte, err error) {
-	paths, err := files(fs, dir)
-	if err != nil {
-		return store, err
-	}
-	var at position
-	var left error // what nothing has gone on from yet
-	for _, p := range paths {
-		e, err := readFile(fs, p, at, fn)
-		if err != nil {
-			return at.store, err
-		}
-		if e.follows || left == nil {
-			left = e.torn
-		}
-		at = e.at
-	}
-	return at.store, left
+	hash  [32]byte    // of the block before, zeros before the first
+	seqno kbsig.Seqno // likewise
 }

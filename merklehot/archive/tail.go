@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,86 +18,73 @@ import (
 // holds the last whole block and all before it that may not have been synced.
 const tailBytes = 2 * unsyncedBytesMax
 
-// headerBytesMax bounds the first line of a file.
-const headerBytesMax = 512
-
-// end finds where the archive in paths ends.
+// end finds where the archive in paths ends, and makes sure that this does not go away
+// again: what a process left in the kernel when it died has not been synced by anybody.
 func end(fs vfs.FS, paths []string) (position, error) {
-	for i := len(paths) - 1; i >= 0; i-- {
-		at, ok, err := lastBlock(fs, paths[i])
+	for _, path := range slices.Backward(paths) {
+		b, err := begin(fs, path)
+		if err != nil {
+			return position{}, err
+		}
+		if b.torn || b.fault != nil {
+			continue
+		}
+		if err := syncFile(fs, path); err != nil {
+			return position{}, err
+		}
+		at, err := b.last(fs)
 		if errors.Is(err, ErrDamaged) {
-			// A power cut may spare later bytes than it takes. What holds from the
-			// file's beginning does count, if there is anything.
-			at, ok, err = lastHeld(fs, paths[i])
+			// A power cut may spare later bytes than it takes: what holds from the
+			// file's beginning counts.
+			e, err := b.read(fs, nil, func(*Block) error { return nil })
+			return e.at, err
 		}
-		if err != nil || ok {
-			return at, err
-		}
+		return at, err
 	}
 	return position{}, nil
 }
 
-// lastHeld reads a file from its beginning, up to the last block that holds.
-func lastHeld(fs vfs.FS, path string) (at position, ok bool, err error) {
-	before, _, ok, err := readHeader(fs, path)
-	if err != nil || !ok {
-		return at, false, err
+func syncFile(fs vfs.FS, path string) error {
+	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("fsync the archive: %w", err)
 	}
-	e, err := readFile(fs, path, before, func(*Block) error { return nil })
-	return e.at, e.at.seqno != 0, err
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("fsync the archive: %w", err)
+	}
+	return nil
 }
 
-// readHeader reads what a file says of the file before it. ok is false for a file whose
-// header is not whole.
-func readHeader(fs vfs.FS, path string) (at position, size int64, ok bool, err error) {
-	f, err := fs.Open(path)
+// last finds the end of a file's last whole block, or of its first line, and checks what
+// a power cut can have touched before it.
+func (b begun) last(fs vfs.FS) (position, error) {
+	f, err := fs.Open(b.path)
 	if err != nil {
-		return at, 0, false, fmt.Errorf("open %s: %w", path, err)
-	}
-	defer f.Close()
-	head := make([]byte, headerBytesMax)
-	n, err := f.ReadAt(head, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return at, 0, false, fmt.Errorf("read %s: %w", path, err)
-	}
-	line, _, whole := bytes.Cut(head[:n], []byte("\n"))
-	if whole {
-		at.store, at.hash, err = parseHeader(string(line))
-		whole = err == nil
-	}
-	return at, int64(len(line)) + 1, whole, nil
-}
-
-// lastBlock finds the last whole block of a file and checks what a power cut can have
-// touched before it. ok is false for a file that has none.
-func lastBlock(fs vfs.FS, path string) (at position, ok bool, err error) {
-	f, err := fs.Open(path)
-	if err != nil {
-		return at, false, fmt.Errorf("open %s: %w", path, err)
+		return b.at, fmt.Errorf("open %s: %w", b.path, err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return at, false, fmt.Errorf("look at %s: %w", path, err)
+		return b.at, fmt.Errorf("look at %s: %w", b.path, err)
 	}
 	size := info.Size()
-	at, body, ok, err := readHeader(fs, path)
-	if err != nil || !ok {
-		return at, false, err
-	}
 	for n := int64(tailBytes); ; n *= 2 {
-		from := max(body, size-n)
+		from := max(b.body, size-n)
 		tail := make([]byte, max(size-from, 0))
 		if _, err := f.ReadAt(tail, from); err != nil && !errors.Is(err, io.EOF) {
-			return at, false, fmt.Errorf("read %s: %w", path, err)
+			return b.at, fmt.Errorf("read %s: %w", b.path, err)
 		}
-		whole := from == body
+		whole := from == b.body
+		at := b.at
+		if !whole {
+			at.seqno = 0 // not known before the first end line
+		}
 		got, begin, err := at.play(tail, whole)
 		if err != nil {
-			return at, false, fmt.Errorf("%s: %w", path, err)
+			return b.at, fmt.Errorf("%s: %w", b.path, err)
 		}
 		if whole || (got.seqno != 0 && begin >= unsyncedBytesMax) {
-			return got, got.seqno != 0, nil
+			return got, nil
 		}
 	}
 }

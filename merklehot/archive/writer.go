@@ -30,9 +30,10 @@ type Writer struct {
 	file  vfs.File
 	day   string // of file
 	path  string // of the newest file
-	// unsynced is how many bytes have been written since the last sync.
+	// synced is where the archive ended at the last sync, and unsynced how many bytes
+	// have been written since.
+	synced   position
 	unsynced int
-	failed   bool // the last Follow
 }
 
 // Open finds the end of the archive in dir, making the folder if there is none. Only
@@ -61,10 +62,11 @@ func (w *Writer) find() error {
 	if len(paths) > 0 {
 		w.path = paths[len(paths)-1]
 	}
-	if w.at.seqno != 0 && w.at.store != w.store {
+	if w.at != (position{}) && w.at.store != w.store {
 		return fmt.Errorf("%s: %w", w.dir, ErrForeign)
 	}
 	w.at.store = w.store
+	w.synced = w.at
 	return nil
 }
 
@@ -72,14 +74,9 @@ func (w *Writer) find() error {
 func (w *Writer) Seqno() kbsig.Seqno { return w.at.seqno }
 
 // Follow appends every published root that is not in the archive yet and fsyncs. After
-// an error nobody knows what the file holds: the next call looks, and begins another.
+// an error nobody knows what the file holds: the next call begins another, which goes on
+// from what was synced before.
 func (w *Writer) Follow(ctx context.Context, v *store.View, now time.Time) error {
-	if w.failed {
-		if err := w.find(); err != nil {
-			return err
-		}
-		w.failed = false
-	}
 	st := roots.StateOf(v)
 	newest := st.Root().Seqno
 	next := max(w.at.seqno+1, st.First())
@@ -100,7 +97,7 @@ func (w *Writer) Follow(ctx context.Context, v *store.View, now time.Time) error
 			err = synced
 		}
 	}
-	w.failed = true
+	w.at = w.synced
 	return errors.Join(err, w.Close())
 }
 
@@ -122,10 +119,10 @@ func (w *Writer) appendAll(ctx context.Context, v *store.View, next kbsig.Seqno)
 }
 
 func (w *Writer) sync() error {
-	w.unsynced = 0
 	if err := w.file.SyncData(); err != nil {
 		return fmt.Errorf("fsync the archive: %w", err)
 	}
+	w.synced, w.unsynced = w.at, 0
 	return nil
 }
 
@@ -162,7 +159,7 @@ func (w *Writer) openFile(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("begin an archive file: %w", err)
 	}
-	if _, err := f.Write([]byte(header(w.at.store, w.at.hash))); err != nil {
+	if _, err := f.Write([]byte(header(w.at))); err != nil {
 		return errors.Join(fmt.Errorf("begin an archive file: %w", err), f.Close())
 	}
 	w.file, w.path, w.day = f, path, day

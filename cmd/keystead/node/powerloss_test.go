@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/keystead/keystead/bench/client"
 	"github.com/keystead/keystead/compat/kbsig"
@@ -28,6 +29,7 @@ type promise struct {
 	seqno   client.Seqno // with link: of a link
 	link    client.LinkID
 	session *client.Session
+	until   time.Time       // with session
 	device  client.DeviceID // with ek: of a device's ephemeral key
 	ek      int             // generation
 	userEK  int
@@ -46,6 +48,19 @@ func (b *book) add(p ...promise) {
 	b.promises = append(b.promises, p...)
 }
 
+func (b *book) addLinks(u client.UID, links []*client.SignedLink) {
+	for _, l := range links {
+		b.add(promise{uid: u, seqno: l.Spec.Seqno, link: l.ID})
+	}
+}
+
+// sessionLife is less than what a session lives.
+const sessionLife = 20 * time.Hour
+
+func (b *book) addSession(r *run, u client.UID, s *client.Session) {
+	b.add(promise{uid: u, session: s, until: r.lab.clock().Add(sessionLife)})
+}
+
 // page is the book at one moment.
 type page struct {
 	promises []promise
@@ -53,14 +68,11 @@ type page struct {
 	group    uint64 // published by then
 }
 
-func (b *book) page(r *run) page {
-	v := r.store.View()
-	group, _ := groupOf(v)
-	v.Close()
-	roots := b.witness.Dump()
+// page is the book now; the roots may be some more.
+func (b *book) page() page {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return page{b.promises[:len(b.promises):len(b.promises)], roots, group}
+	return page{promises: b.promises[:len(b.promises):len(b.promises)], roots: b.witness.Dump()}
 }
 
 // TestPowerLoss proves that a whole server keeps what it promised when the power goes
@@ -88,10 +100,13 @@ func testPowerLoss(t *testing.T, rng *rand.Rand, percent, cuts int) {
 	cutter := &faultfs.Cutter[page]{
 		Mem: l.mem, RNG: rng, Percent: percent, OneIn: 30, Max: cuts,
 		Known: func() page {
+			p := b.page()
 			if r := r.Load(); r != nil {
-				return b.page(r)
+				v := r.store.View()
+				defer v.Close()
+				p.group, _ = groupOf(v)
 			}
-			return page{}
+			return p
 		},
 	}
 	l.fs = &faultfs.Disk{FS: l.mem, FailAt: -1, Before: cutter.Before}
@@ -137,21 +152,18 @@ type worker struct {
 	follows map[client.UID]string
 }
 
-// server is a way to the server that notes what was acknowledged before the client
-// knows of it.
-func (w *worker) server() *client.Server {
-	s := w.r.server()
+// tapped is a way to the server that notes which links of an account were acknowledged,
+// before the client knows of it.
+func (b *book) tapped(r *run, me func() *client.Account) *client.Server {
+	s := r.server()
 	s.HTTP.Transport = tap{s.HTTP.Transport, func(endpoint string, body []byte) {
 		switch endpoint {
 		case "key/multi", "follow", "sig/revoke":
 		default:
 			return
 		}
-		if !acknowledged(body) || w.me == nil {
-			return
-		}
-		for _, l := range w.me.Sent {
-			w.b.add(promise{uid: w.me.UID, seqno: l.Spec.Seqno, link: l.ID})
+		if a := me(); a != nil && acknowledged(body) {
+			b.addLinks(a.UID, a.Sent)
 		}
 	}}
 	return s
@@ -165,7 +177,7 @@ func (w *worker) step() {
 			w.me = nil
 		}
 		name := w.names.next()
-		a, err := client.Signup(context.Background(), client.NewVerifier(w.server(), w.b.witness), client.SignupOptions{
+		a, err := client.Signup(context.Background(), client.NewVerifier(w.b.tapped(w.r, func() *client.Account { return w.me }), w.b.witness), client.SignupOptions{
 			Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "first device",
 		})
 		if err != nil {
@@ -173,10 +185,8 @@ func (w *worker) step() {
 			return
 		}
 		w.me, w.follows = a, map[client.UID]string{}
-		w.b.add(promise{uid: a.UID, session: a.Session})
-		for _, l := range a.Posted {
-			w.b.add(promise{uid: a.UID, seqno: l.Spec.Seqno, link: l.ID})
-		}
+		w.b.addSession(w.r, a.UID, a.Session)
+		w.b.addLinks(a.UID, a.Posted)
 		return
 	}
 	deeds := []func(context.Context) error{w.addPaper, w.addDevice, w.follow, w.follow, w.deviceEK, w.userEK, w.session, w.revoke, w.roll, w.revokeSig}
@@ -234,7 +244,7 @@ func (w *worker) userEK(ctx context.Context) error {
 func (w *worker) session(ctx context.Context) error {
 	s, err := w.me.NewSession(ctx)
 	if err == nil {
-		w.b.add(promise{uid: w.me.UID, session: s})
+		w.b.addSession(w.r, w.me.UID, s)
 	}
 	return err
 }
@@ -354,6 +364,9 @@ func (p promise) holds(ctx context.Context, r *run, u *client.User) error {
 			return fmt.Errorf("link %d of %s was acknowledged as %s and is not there", p.seqno, u.Username, p.link)
 		}
 	case p.session != nil:
+		if p.until.Before(r.lab.clock()) {
+			return nil
+		}
 		if err := r.client.CheckSession(ctx, p.session); err != nil {
 			return fmt.Errorf("session of %s: %w", u.Username, err)
 		}

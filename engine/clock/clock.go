@@ -15,11 +15,15 @@ func System() Clock { return time.Now }
 
 // Monotone wraps c so that it never goes back: a reading before the last one is
 // answered with the last one. It is safe for concurrent use.
+//
+// It goes by the wall clock, which is what gets signed. Go compares two readings of the
+// machine's clock by the counter that they carry, which grows even while the wall clock
+// is set back; so the counter is dropped.
 func Monotone(c Clock) Clock {
 	var mu sync.Mutex
 	var last time.Time
 	return func() time.Time {
-		now := c()
+		now := c().Round(0)
 		mu.Lock()
 		defer mu.Unlock()
 		if now.After(last) {
@@ -29,7 +33,7 @@ func Monotone(c Clock) Clock {
 	}
 }
 
-// Fake is a clock that moves only when told. The zero value starts at the epoch.
+// Fake is a clock that moves only when told. The zero value stands at the zero time.
 type Fake struct {
 	mu  sync.Mutex
 	now time.Time

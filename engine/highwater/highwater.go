@@ -98,6 +98,9 @@ type Options struct {
 	// Create allows a record to be made: the store is new, or the operator adopts
 	// a copy of it.
 	Create bool
+	// Judge, if set, is asked before an existing record is bound anew; its error
+	// leaves the record as it was, still bound to the folder that it knew.
+	Judge func(Mark) error
 }
 
 // Open locks and reads the record, or makes it if o.Create is set and it is missing.
@@ -139,6 +142,11 @@ func (r *Record) open(o Options) error {
 	r.inode = inodeOf(o.FS, o.Path)
 	r.counter, r.mark = newest.counter, newest.mark
 	if o.Create {
+		if o.Judge != nil {
+			if err := o.Judge(r.mark); err != nil {
+				return err
+			}
+		}
 		return r.adopt()
 	}
 	if differ(newest.folder, r.folder) || differ(newest.inode, r.inode) {

@@ -41,14 +41,22 @@ func Adopt(cfg config.Config, out io.Writer) (err error) {
 	}
 	mark, err := highwater.Open(highwater.Options{
 		FS: vfs.Default, Path: cfg.HighWaterPath(), StoreID: st.ID(), DataDir: cfg.Data.Dir, Create: true,
+		// Asked first, so that a refused adoption of an old copy does not take the
+		// record away from the right folder.
+		Judge: func(shown highwater.Mark) error {
+			if shown.Seqno > newest {
+				return fmt.Errorf("the newest root of the folder is %d, but clients may have seen root %d: this is an older copy; put the newest one back", newest, shown.Seqno)
+			}
+			return nil
+		},
 	})
+	if errors.Is(err, highwater.ErrForeign) {
+		return fmt.Errorf("%w\nIf its data folder is gone for good, remove the record and adopt again", err)
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, mark.Close()) }()
-	if shown := mark.Mark().Seqno; shown > newest {
-		return fmt.Errorf("the newest root of the folder is %d, but clients may have seen root %d: this is an older copy; put the newest one back", newest, shown)
-	}
 	_, err = fmt.Fprintf(out, "adopted: %s, which goes on after root %d\n", cfg.Data.Dir, newest)
 	return err
 }

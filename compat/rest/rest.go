@@ -89,6 +89,8 @@ type Options struct {
 	Rates *limits.Set
 	// Proxies are the addresses whose X-Forwarded-For is believed.
 	Proxies []netip.Prefix
+	// Connections bounds open connections; 0 means connectionsMax.
+	Connections int
 }
 
 // Server is the REST door.
@@ -103,8 +105,11 @@ type Server struct {
 
 // New builds the door; Serve opens it.
 func New(o Options) *Server {
+	if o.Connections == 0 {
+		o.Connections = connectionsMax
+	}
 	s := &Server{Options: o, kex: newKexRelay(o.Clock), bodies: limits.NewBudget(bodiesBytesMax)}
-	s.gate = newGate(connectionsMax, connectionsPerAddressMax, s.exempt, func(reason string) {
+	s.gate = newGate(o.Connections, connectionsPerAddressMax, s.exempt, func(reason string) {
 		s.Metrics.ConnectionsRefused.WithLabelValues(reason).Inc()
 	})
 	s.routes = index(s.table())
@@ -124,7 +129,7 @@ func New(o Options) *Server {
 		WriteTimeout:          writeTimeout,
 		IdleTimeout:           idleTimeout,
 		ConnState:             s.gate.stateOf,
-		Concurrency:           connectionsMax + 1000, // the gate counts; these are on their way out
+		Concurrency:           o.Connections + 1000, // the gate counts; these are on their way out
 		NoDefaultContentType:  true,
 		SecureErrorLogMessage: true,
 		Logger:                httpLogger{o.Logger},

@@ -246,6 +246,7 @@ func (n *node) buildDoors() error {
 	if err != nil {
 		return err
 	}
+	connections := n.connections()
 	n.rest = rest.New(rest.Options{
 		Store: n.store, Auth: a, Identity: identity.New(n.store, n.Rand),
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
@@ -255,6 +256,7 @@ func (n *node) buildDoors() error {
 	n.rpc, err = rpc.New(rpc.Options{
 		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,
 		Gregor: gregor.New(gregor.Options{Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log}),
+		Exempt: rates.Exempt, Limits: rpc.Limits{Conns: connections},
 	})
 	return err
 }

@@ -94,7 +94,16 @@ func ByName(r store.Reader, n kbsig.Username) (*Account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load name: %w", err)
 	}
-	return Get(r, u)
+	return owner(r, u, "name")
+}
+
+// owner loads the account that an index leads to. None is damage, not a stranger.
+func owner(r store.Reader, u kbsig.UID, index string) (*Account, error) {
+	a, err := Get(r, u)
+	if errors.Is(err, ErrNoUser) {
+		return nil, fmt.Errorf("a %s belongs to %s, who has no account", index, u)
+	}
+	return a, err
 }
 
 // ByMail loads the account whose verified or sign-up address is the given one.
@@ -107,7 +116,7 @@ func ByMail(r store.Reader, mail string) (*Account, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load mail address: %w", err)
 	}
-	return Get(r, u)
+	return owner(r, u, "mail address")
 }
 
 // NormalMail is the form in which addresses are compared.
@@ -132,13 +141,13 @@ func Create(tx *store.Tx, a *Account) error {
 	} else if taken {
 		return ErrNameTaken
 	}
-	if a.Email != "" {
-		if taken, err = store.Has(tx, keys.Mail(NormalMail(a.Email))); err != nil {
+	if mail := NormalMail(a.Email); mail != "" {
+		if taken, err = store.Has(tx, keys.Mail(mail)); err != nil {
 			return err
 		} else if taken {
 			return ErrMailTaken
 		}
-		store.Save(tx, keys.Mail(NormalMail(a.Email)), a.UID)
+		store.Save(tx, keys.Mail(mail), a.UID)
 	}
 	a.CTime = tx.Now().Unix()
 	a.MTime, a.LastIDChange = a.CTime, a.CTime

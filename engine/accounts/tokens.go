@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -106,36 +107,68 @@ func AcceptNIST(tx *store.Tx, h [19]byte, a Accepted, old [19]byte) error {
 	return UpdateDevice(tx, a.UID, a.DeviceID, func(d *Device) { d.LastUsed = tx.Now().Unix() })
 }
 
-// SweepExpired deletes up to max expired sessions and tokens and reports how many.
+// SweepExpired deletes up to max expired sessions and tokens and reports how many. It
+// reads all of them: with many, look for them in a view with Expired first, which
+// keeps nobody waiting, and delete them with DropExpired.
 func SweepExpired(tx *store.Tx, max int) (int, error) {
+	old, err := Expired(tx, tx.Now(), max)
+	if err != nil {
+		return 0, err
+	}
+	return DropExpired(tx, old)
+}
+
+// Expired lists the keys of up to max sessions and tokens that have expired.
+func Expired(r store.Reader, now time.Time, max int) ([][]byte, error) {
+	var old [][]byte
+	for _, prefix := range [][]byte{keys.Sessions(), keys.NISTs()} {
+		err := r.Scan(prefix, keys.End(prefix), func(k, v []byte) error {
+			if len(old) >= max {
+				return store.ErrStop
+			}
+			expires, err := expiry(k, v)
+			if err == nil && expires <= now.Unix() {
+				old = append(old, append([]byte(nil), k...))
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return old, nil
+}
+
+// DropExpired deletes those of the listed sessions and tokens that are still there
+// and still expired, and reports how many.
+func DropExpired(tx *store.Tx, old [][]byte) (int, error) {
 	n := 0
-	now := tx.Now().Unix()
-	drop := func(k []byte, expires int64) error {
-		if expires <= now {
-			tx.Delete(append([]byte(nil), k...))
+	for _, k := range old {
+		v, err := tx.Get(k)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		expires, err := expiry(k, v)
+		if err != nil {
+			return n, err
+		}
+		if expires <= tx.Now().Unix() {
+			tx.Delete(k)
 			n++
 		}
-		if n >= max {
-			return store.ErrStop
-		}
-		return nil
 	}
-	err := tx.Scan(keys.Sessions(), keys.End(keys.Sessions()), func(k, v []byte) error {
+	return n, nil
+}
+
+// expiry reads when a session or token ends, in unix seconds.
+func expiry(k, v []byte) (int64, error) {
+	if bytes.HasPrefix(k, keys.Sessions()) {
 		s, err := store.Decode[Session](v)
-		if err != nil {
-			return err
-		}
-		return drop(k, s.Expires)
-	})
-	if err != nil || n >= max {
-		return n, err
+		return s.Expires, err
 	}
-	err = tx.Scan(keys.NISTs(), keys.End(keys.NISTs()), func(k, v []byte) error {
-		a, err := store.Decode[Accepted](v)
-		if err != nil {
-			return err
-		}
-		return drop(k, a.Expires)
-	})
-	return n, err
+	a, err := store.Decode[Accepted](v)
+	return a.Expires, err
 }

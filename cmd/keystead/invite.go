@@ -31,7 +31,8 @@ func (a app) inviteCmd() *cobra.Command {
 		Use:   "invite",
 		Short: "Make, list and revoke invitations to sign up",
 		Long: "Make, list and revoke the codes with which people sign up where the configuration says\n" +
-			"signup.policy = \"invitation\".\n\n" +
+			"signup.policy = \"invitation\". The desktop app has no field for a code: people sign up with\n" +
+			"`keybase signup` in a terminal, and find their account in the app.\n\n" +
 			"The commands talk to the running server; if none runs, they work on its stored data.",
 		Args: exactly(0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

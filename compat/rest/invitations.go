@@ -5,25 +5,32 @@ import (
 	"github.com/keystead/keystead/engine/accounts"
 )
 
-// What people are told who may not sign up. A client shows the sentence; on the name
-// BAD_INVITATION_CODE it also asks for another code, so a closed server must not use it.
-// client: go/client/cmd_signup.go:CmdSignup.handlePostError
+// What people are told who may not sign up. On BadInvitationCode a client says "bad
+// invitation code" in its own words, so that whatever has a reason of its own must be a
+// Generic error: of that a client shows the sentence.
+// client: go/libkb/rpc_exim.go:ImportStatusAsError
 var (
 	errSignupClosed = status.New(status.Generic, "SIGNUP_CLOSED", "this server takes no new accounts; whoever runs it has closed sign-up")
 	errNoBypass     = badInvitation("signing up here needs an invitation code; ask whoever runs this server for one")
 )
 
-// badInvitation is the answer upon which a client asks for another code.
+// badInvitation is the answer to something that is no code.
 func badInvitation(sentence string) *status.Error {
 	return status.New(status.BadInvitationCode, "BAD_INVITATION_CODE", sentence)
+}
+
+// endedInvitation is the answer to a code that was good once; who has it was given it,
+// so the reason is no secret.
+func endedInvitation(name, what string) *status.Error {
+	return status.New(status.Generic, "INVITATION_"+name, "this invitation code "+what+"; ask whoever runs this server for another")
 }
 
 // openInvitation is the code that an open server names; any is taken.
 const openInvitation = "000000000000000000000000"
 
 // invitationBypass: GET invitation_bypass_request, which asks for a way in without a
-// code. An open server names one, which is a formality; upon any error the client
-// asks its user for a code.
+// code. An open server names one, which is a formality; upon any error the command
+// line asks its user for a code. The desktop app has no field for one, and gives up.
 // client: go/libkb/post.go:GetInvitationCode, go/client/cmd_signup.go:CmdSignup.Run
 func invitationBypass(c *call) (any, error) {
 	switch c.s.Signup {

@@ -63,7 +63,7 @@ type Ops struct {
 
 // Signup is the section about new accounts.
 type Signup struct {
-	Policy string `toml:"policy" doc:"Who may make an account: \"open\", everybody who reaches the REST door; \"invitation\", who has a code from keystead invite new; \"closed\", nobody. Those who have an account keep it under every policy."`
+	Policy string `toml:"policy" doc:"Who may make an account: \"open\", everybody who reaches the REST door; \"invitation\", who has a code from keystead invite new (clients ask for it on the command line only, not in the desktop app); \"closed\", nobody. Those who have an account keep it under every policy."`
 }
 
 // Merkle is the section about the tree of signed roots.

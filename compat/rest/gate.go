@@ -16,10 +16,13 @@ import (
 
 // Limits of connections.
 const (
-	// connectionsMax bounds open connections. When they are all taken, the one that
-	// has waited longest for its next request makes room for a new one, so that
-	// silent and slow ones cannot keep others out.
+	// connectionsMax bounds open connections. When they are all taken, one that waits
+	// for its next request makes room for a new one, so that silent and slow ones
+	// cannot keep others out.
 	connectionsMax = 20000
+	// roomAmong is among how many of those that have waited longest one is chosen:
+	// one of the address that has most.
+	roomAmong = 64
 	// connectionsPerAddressMax bounds those of one address; more are closed at once.
 	connectionsPerAddressMax = 512
 	// repliesBytesMax bounds what waits to be written, over all connections that
@@ -121,9 +124,9 @@ func (g *gate) admit(nc net.Conn) *gateConn {
 		g.refuse(nc, overAddress)
 		return nil
 	}
-	var oldest *gateConn
+	var leaves *gateConn
 	if g.all >= g.max {
-		if oldest = g.oldest(); oldest == nil {
+		if leaves = g.leaver(); leaves == nil {
 			g.mu.Unlock()
 			g.refuse(nc, overAll)
 			return nil
@@ -135,27 +138,36 @@ func (g *gate) admit(nc net.Conn) *gateConn {
 	}
 	c.place = g.waiting.PushBack(c)
 	g.mu.Unlock()
-	if oldest != nil {
-		g.refuse(oldest.Conn, madeRoom)
+	if leaves != nil {
+		g.refuse(leaves.Conn, madeRoom)
 	}
 	return c
 }
 
-// oldest takes the place of who has waited longest; the gate is locked.
-func (g *gate) oldest() *gateConn {
-	e := g.waiting.Front()
-	if e == nil {
-		return nil
+// leaver takes the place of one of those who have waited longest, of the address
+// that has most connections, and returns it; the gate is locked.
+func (g *gate) leaver() (leaves *gateConn) {
+	most := -1
+	for e, seen := g.waiting.Front(), 0; e != nil && seen < roomAmong; e, seen = e.Next(), seen+1 {
+		c := e.Value.(*gateConn)
+		n := 0
+		if c.counted {
+			n = g.byAddr[c.addr]
+		}
+		if n > most {
+			leaves, most = c, n
+		}
 	}
-	c := e.Value.(*gateConn)
-	g.forget(c)
-	return c
+	if leaves != nil {
+		g.forget(leaves)
+	}
+	return leaves
 }
 
-// makeRoom closes the connection that has waited longest.
+// makeRoom closes a connection that waits.
 func (g *gate) makeRoom() {
 	g.mu.Lock()
-	c := g.oldest()
+	c := g.leaver()
 	g.mu.Unlock()
 	if c != nil {
 		g.refuse(c.Conn, madeRoom)

@@ -38,6 +38,9 @@ func (c Config) Check() Problems {
 	if h := c.Merkle.Heartbeat; h != 0 && (h < heartbeatMin || h > heartbeatMax) {
 		k.mistake("merkle.heartbeat", "%s is out of range; write %q to %q, or \"0s\" for none", spellDuration(h), spellDuration(heartbeatMin), spellDuration(heartbeatMax))
 	}
+	if g := c.Merkle.GapMax; g < gapMaxMin {
+		k.mistake("merkle.gap_max", "%s is too little; write %q or more", spellDuration(g), spellDuration(gapMaxMin))
+	}
 	k.limits(c.Limits)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, "text", "json")

@@ -69,6 +69,7 @@ type Signup struct {
 // Merkle is the section about the tree of signed roots.
 type Merkle struct {
 	Heartbeat time.Duration `toml:"heartbeat" doc:"Sign a new root after this long even if nothing changed, so that clients see the tree's clock move (they judge the age of their ephemeral keys by it). From \"1m\" to \"24h\"; \"0s\" turns it off."`
+	GapMax    time.Duration `toml:"gap_max" doc:"How much later than the newest root the machine's clock may be when the server starts. A root with a wrong time can never be taken back, and nobody whose clock is right could post before that time has come, so a start by a clock that has leapt is refused. Raise it for one start if the server really stood still for so long. At least \"24h\"."`
 }
 
 // Limits is the section about rate limits. Figures that are no rates are not settings.
@@ -89,6 +90,7 @@ const (
 	fileBytesMax = 1 << 20 // of a configuration file
 	heartbeatMin = time.Minute
 	heartbeatMax = 24 * time.Hour
+	gapMaxMin    = 24 * time.Hour
 	pathBytesMax = 4096 // of a path or an address
 )
 
@@ -101,7 +103,7 @@ func Default() Config {
 		RPC:    RPC{Listen: "127.0.0.1:9911"},
 		Ops:    Ops{Listen: "127.0.0.1:3001"},
 		Signup: Signup{Policy: "open"},
-		Merkle: Merkle{Heartbeat: time.Hour},
+		Merkle: Merkle{Heartbeat: time.Hour, GapMax: 90 * 24 * time.Hour},
 		Limits: Limits{Exempt: []string{"127.0.0.0/8", "::1/128"}, TrustedProxies: []string{}, Rates: []string{}},
 		Log:    Log{Level: "info", Format: "text"},
 	}

@@ -52,7 +52,7 @@ func TestEveryWriteFails(t *testing.T) {
 func testWriteFails(t *testing.T, n int, kind faultfs.Kind) (how string) {
 	now := clock.NewFake(time.Now())
 	l := newLab(t)
-	l.clock = now.Now
+	l.clock, l.time = now.Now, now.Now
 	dead := make(chan struct{})
 	at := "none"
 	d := &faultfs.Disk{

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -43,8 +44,9 @@ var (
 // lab is a place for a server: a disk, a key, a clock.
 type lab struct {
 	fs    vfs.FS
-	mem   *vfs.MemFS // what fs is over
-	clock clock.Clock
+	mem   *vfs.MemFS  // what fs is over
+	clock clock.Clock // the server's machine's
+	time  clock.Clock // everybody else's
 	key   ed25519.PrivateKey
 	cfg   config.Config
 	log   *slog.Logger
@@ -60,7 +62,7 @@ func newLab(t testing.TB) *lab {
 	cfg := config.Default()
 	cfg.Data.Dir, cfg.Data.HighWater = "/srv/keystead", "/var/highwater"
 	cfg.HTTP.Listen, cfg.RPC.Listen, cfg.Ops.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
-	l := &lab{mem: vfs.NewCrashableMem(), clock: clock.System(), key: key, cfg: cfg, log: slog.New(slog.DiscardHandler)}
+	l := &lab{mem: vfs.NewCrashableMem(), clock: clock.System(), time: clock.System(), key: key, cfg: cfg, log: slog.New(slog.DiscardHandler)}
 	l.fs = l.mem
 	for _, dir := range []string{"/srv", "/var"} { // the operator made these long ago
 		if err := l.mem.MkdirAll(dir, 0o755); err != nil {
@@ -153,8 +155,7 @@ func (r *run) mustStop(t testing.TB) {
 
 // server is a client's way to the server.
 func (r *run) server() *client.Server {
-	now := func() time.Time { return r.lab.clock() }
-	s := client.NewServer(r.uri, []client.KID{r.kid}, now, rand.Reader)
+	s := client.NewServer(r.uri, []client.KID{r.kid}, r.lab.time, rand.Reader)
 	s.FirstRoot = client.Seqno(roots.FirstSeqno)
 	s.HTTP.Timeout = 30 * time.Second
 	return s
@@ -253,3 +254,5 @@ func (n *names) next() string {
 	n.n++
 	return fmt.Sprintf("u%d", n.n)
 }
+
+func b64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }

@@ -57,8 +57,8 @@ type Bound struct {
 
 // World is what a server takes from outside. Tests give another.
 type World struct {
-	FS    vfs.FS // of the store and the high-water record
-	Clock clock.Clock
+	FS    vfs.FS      // of the store and the high-water record
+	Clock clock.Clock // the machine's, which may be wrong
 	Rand  io.Reader
 	// Key loads the key that signs the roots; create says that the store is new
 	// and a key may be made.
@@ -72,7 +72,7 @@ type World struct {
 // RealWorld is the machine.
 func RealWorld() World {
 	return World{
-		FS: vfs.Default, Clock: clock.Monotone(clock.System()), Rand: rand.Reader, Key: loadKey,
+		FS: vfs.Default, Clock: clock.System(), Rand: rand.Reader, Key: loadKey,
 		Control: adminapi.Listen,
 	}
 }
@@ -105,12 +105,15 @@ func RunIn(ctx context.Context, w World, cfg config.Config, log *slog.Logger, re
 }
 
 func newNode(w World, cfg config.Config, log *slog.Logger) *node {
-	return &node{World: w, cfg: cfg, log: log, reg: prometheus.NewRegistry(), fatal: make(chan error, 1)}
+	n := &node{World: w, cfg: cfg, log: log, reg: prometheus.NewRegistry(), fatal: make(chan error, 1)}
+	n.time = &timekeeper{machine: w.Clock, die: n.die}
+	n.Clock = n.time.now
+	return n
 }
 
 func (n *node) run(ctx context.Context, ready func(Bound) error) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
-	for _, step := range []func() error{n.openData, n.startRoots, n.openArchive, n.openCertificates, n.buildDoors, n.listen} {
+	for _, step := range []func() error{n.openData, n.checkClock, n.startRoots, n.openArchive, n.openCertificates, n.buildDoors, n.listen} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -129,6 +132,7 @@ type node struct {
 	log   *slog.Logger
 	reg   *prometheus.Registry
 	fatal chan error
+	time  *timekeeper // what Clock reads
 
 	store *store.Store
 	mark  *highwater.Record
@@ -198,7 +202,7 @@ func adoptHint(cfg config.Config) string {
 		"its original will never run again, say so once with:\n  keystead adopt --data '" + cfg.Data.Dir + "'"
 }
 
-// die is told by the store that nobody knows any more what is true.
+// die is told by the store, or by the timekeeper, that nobody knows any more what is true.
 func (n *node) die(err error) {
 	select {
 	case n.fatal <- err:

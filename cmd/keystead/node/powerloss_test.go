@@ -58,7 +58,7 @@ func (b *book) addLinks(u client.UID, links []*client.SignedLink) {
 const sessionLife = 20 * time.Hour
 
 func (b *book) addSession(r *run, u client.UID, s *client.Session) {
-	b.add(promise{uid: u, session: s, until: r.lab.clock().Add(sessionLife)})
+	b.add(promise{uid: u, session: s, until: r.lab.time().Add(sessionLife)})
 }
 
 // page is the book at one moment.
@@ -364,7 +364,7 @@ func (p promise) holds(ctx context.Context, r *run, u *client.User) error {
 			return fmt.Errorf("link %d of %s was acknowledged as %s and is not there", p.seqno, u.Username, p.link)
 		}
 	case p.session != nil:
-		if p.until.Before(r.lab.clock()) {
+		if p.until.Before(r.lab.time()) {
 			return nil
 		}
 		if err := r.client.CheckSession(ctx, p.session); err != nil {

@@ -44,10 +44,10 @@ var (
 // lab is a place for a server: a disk, a key, a clock.
 type lab struct {
 	fs    vfs.FS
-	mem   *vfs.MemFS  // what fs is over
-	clock clock.Clock // the server's machine's
-	time  clock.Clock // everybody else's
-	key   ed25519.PrivateKey
+	mem   *vfs.MemFS         // what fs is over
+	clock clock.Clock        // the server's machine's
+	time  clock.Clock        // everybody else's
+	key   ed25519.PrivateKey // nil: it lies in the data folder
 	cfg   config.Config
 	log   *slog.Logger
 }
@@ -88,10 +88,11 @@ func (l *lab) on(mem *vfs.MemFS) *lab {
 
 // world is the lab as the server sees it.
 func (l *lab) world() World {
-	return World{
-		FS: l.fs, Clock: l.clock, Rand: rand.Reader,
-		Key: func(string, bool) (ed25519.PrivateKey, error) { return l.key, nil },
+	w := World{FS: l.fs, Clock: l.clock, Rand: rand.Reader, Key: loadKey}
+	if l.key != nil {
+		w.Key = func(string, bool) (ed25519.PrivateKey, error) { return l.key, nil }
 	}
+	return w
 }
 
 // run is a running server.

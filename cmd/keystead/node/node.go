@@ -236,8 +236,21 @@ func (n *node) openArchive() error {
 	if errors.Is(err, archive.ErrDamaged) || errors.Is(err, archive.ErrForeign) {
 		return fmt.Errorf("%w\nThe store is not affected. Move the folder %s away; a new archive is then written from the store.", err, n.cfg.ArchivePath())
 	}
+	if err != nil {
+		return err
+	}
 	n.arch = w
-	return err
+	if newest := n.newestRoot(); w.Seqno() > newest {
+		// Of what is archived, everything was published.
+		return fmt.Errorf("%w\nThe archive %s holds root %d, but the newest root of the data folder is %d: it is an older copy. Put the newest one back; going on from this one would lose every client.", roots.ErrBehind, n.cfg.ArchivePath(), w.Seqno(), newest)
+	}
+	return nil
+}
+
+func (n *node) newestRoot() kbsig.Seqno {
+	v := n.store.View()
+	defer v.Close()
+	return roots.StateOf(v).Root().Seqno
 }
 
 func (n *node) buildDoors() error {

@@ -105,6 +105,9 @@ func addressFault(value string) string {
 	if len(value) > pathBytesMax {
 		return "is too long"
 	}
+	if strings.Contains(value, "://") {
+		return "has a scheme, which only an address for clients has"
+	}
 	host, port, err := net.SplitHostPort(value)
 	if err != nil {
 		if strings.Count(value, ":") > 1 && !strings.Contains(value, "[") {

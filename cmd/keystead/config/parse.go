@@ -54,7 +54,10 @@ func adviceFor(complaint string) string {
 	for _, a := range []struct{ part, advice string }{
 		{"already been defined", "take one of the two out"},
 		{"escape", "in double quotes a backslash is written twice; or use single quotes"},
-		{"expected value but found", "write text in quotes"},
+		{"expected value but found", "write text in straight quotes"},
+		{"Invalid float", "write text in quotes"},
+		{"Invalid integer", "write text in quotes"},
+		{"expected '.' or '='", "write a field as name = value"},
 		{"strings cannot contain newlines", "the quote at the end is missing"},
 		{"unexpected EOF", "a quote or a bracket at the end is missing"},
 		{"to end table name", "write the section as [name] on a line of its own"},

@@ -160,6 +160,9 @@ func (k *checker) highWater(c config.Config) {
 		k.mistake("data.high_water", "%s is a folder; write the path of a file", path)
 		return
 	}
+	if c.Data.HighWater == "" && k.blames("data.dir") {
+		return // one cause is told once
+	}
 	info, err = os.Stat(above)
 	switch {
 	case c.Data.HighWater == "" && errors.Is(err, fs.ErrNotExist):
@@ -171,13 +174,13 @@ func (k *checker) highWater(c config.Config) {
 	case !info.IsDir():
 		k.mistake("data.high_water", "%s is a file; write a path in a folder", above)
 	default:
-		if fault := trial(above); fault != "" && !(c.Data.HighWater == "" && k.blames("data.dir")) {
+		if fault := trial(above); fault != "" {
 			k.mistake("data.high_water", "the folder %s %s", above, fault)
 		}
 	}
 }
 
-// blames says whether a field has a mistake already, so that one cause is told once.
+// blames says whether a field has a mistake already.
 func (k *checker) blames(field string) bool {
 	for _, p := range k.problems {
 		if p.Field == field && !p.Warning {

@@ -80,7 +80,7 @@ func (f Files) read() (p pair, err error) {
 	if p.key, err = readPEM(f.Key); err != nil {
 		return p, keyFault("%s", err)
 	}
-	if info, err := os.Stat(f.Key); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
+	if info, err := os.Stat(f.Key); err == nil && hasBlock(p.key, "PRIVATE KEY") && runtime.GOOS != "windows" && info.Mode().Perm()&0o007 != 0 {
 		return p, keyFault("%s can be read or written by every account (mode %04o); run: chmod 640 %s", f.Key, info.Mode().Perm(), f.Key)
 	}
 	return p, nil

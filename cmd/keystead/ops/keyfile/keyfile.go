@@ -92,7 +92,7 @@ func Load(dataDir string) (ed25519.PrivateKey, error) {
 		if remembered.IsZero() {
 			return nil, fmt.Errorf("%s: %w", dataDir, ErrNoKey)
 		}
-		return nil, fmt.Errorf("%s is gone, but this server signs with %s: put the file back from a backup; clients would refuse every root of another key", path, remembered)
+		return nil, fmt.Errorf("%s is gone, but this server signs with %s; put the file back from a backup, because clients would refuse every root of another key", path, remembered)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the signing key: %w", err)
@@ -102,7 +102,7 @@ func Load(dataDir string) (ed25519.PrivateKey, error) {
 	}
 	key, err := parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", path, err)
+		return nil, fmt.Errorf("signing key %s: %w; put the file back from a backup", path, err)
 	}
 	kid := KIDOf(key)
 	switch {
@@ -112,7 +112,7 @@ func Load(dataDir string) (ed25519.PrivateKey, error) {
 			return nil, err
 		}
 	case remembered != kid:
-		return nil, fmt.Errorf("%s holds the key %s, but this server signs with %s: put the right file back; clients would refuse every root of another key", path, kid, remembered)
+		return nil, fmt.Errorf("%s holds the key %s, but this server signs with %s; put the right file back, because clients would refuse every root of another key", path, kid, remembered)
 	}
 	return key, nil
 }
@@ -163,7 +163,7 @@ func private(path string) error {
 		return fmt.Errorf("look at the signing key: %w", err)
 	}
 	if others := info.Mode().Perm() & 0o077; others != 0 {
-		return fmt.Errorf("%s has the mode %04o, so that other accounts can use the signing key: run chmod 600 on it, and think about who may have read it", path, info.Mode().Perm())
+		return fmt.Errorf("%s has the mode %04o, so that other accounts can use the signing key; run chmod 600 on it, and think about who may have read it", path, info.Mode().Perm())
 	}
 	return nil
 }

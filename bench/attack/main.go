@@ -1,0 +1,209 @@
+// Command attack attacks the built server from many addresses of this machine and
+// shows that a well-behaved client does not notice.
+//
+//	go run ./bench/attack            # every attack
+//	go run ./bench/attack idle bombs # some of them
+//	go run ./bench/attack -list
+//
+// Each attack has a server of its own, started on the loopback with no address exempt
+// from its limits, and a victim: a strict client (bench/client) with an account, which
+// loads users, posts, and connects to the RPC door at an even rate while the attack
+// runs. One line tells what was done, how much of it was refused, the victim's
+// latencies, the server's peak memory, and whether the named goals were met:
+//
+//   - the victim's p99 is below 250 ms and no request of the victim fails;
+//   - the server's memory stays below the attack's bound, in all and for each
+//     connection;
+//   - what the attack is after does not happen more often than a limit's figure says.
+//
+// Attackers have addresses of their own in 127.0.0.0/8, which the kernel of Linux
+// gives to anybody who asks. The package imports nothing of the server.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// goalP99 is the named goal: what another client may wait.
+const goalP99 = 250 * time.Millisecond
+
+// size says how much of everything.
+type size struct {
+	connections int           // of attacks that hold connections
+	slow        int           // of attacks that send slowly
+	last        time.Duration // of one attack, at least
+	// full says that deadlines are waited for.
+	full bool
+}
+
+// The sizes. A short run fits into the tests.
+var (
+	fullSize  = size{connections: 20000, slow: 5000, last: 8 * time.Second, full: true}
+	shortSize = size{connections: 300, slow: 200, last: 700 * time.Millisecond}
+)
+
+// attack is one subcommand.
+type attack struct {
+	name string
+	what string
+	run  func(context.Context, *arena) (outcome, error)
+}
+
+// attacks lists them all.
+var attacks = []attack{
+	{"idle", "connections that say nothing, on both doors", idle},
+	{"slow-headers", "requests whose headers come a byte a second", slowHeaders},
+	{"slow-bodies", "requests whose bodies come a byte a second", slowBodies},
+	{"declared-lengths", "bodies that are declared as large as allowed and never come", declaredLengths},
+	{"slow-readers", "large answers that nobody reads", slowReaders},
+	{"frame-lies", "RPC frames that are declared and never come", frameLies},
+	{"bombs", "compressed, nested and counted bombs, on both doors", bombs},
+	{"garbage", "random bytes, and almost right ones, on both doors", garbage},
+	{"login-guess", "guesses at one name from many addresses, and at many names from one", loginGuess},
+	{"signup-flood", "accounts made as fast as the server lets", signUpFlood},
+	{"request-flood", "reads as fast as the server answers, from a few addresses", requestFlood},
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := command(ctx, os.Args[1:], os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "attack:", err)
+		os.Exit(1)
+	}
+}
+
+// command runs one command line.
+func command(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("attack", flag.ContinueOnError)
+	short := flags.Bool("short", false, "a few hundred connections, about a second for each attack")
+	bin := flags.String("bin", "", "server to attack (default: ./cmd/keystead, built first)")
+	list := flags.Bool("list", false, "say which attacks there are")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *list {
+		for _, a := range attacks {
+			fmt.Fprintf(out, "%-17s %s\n", a.name, a.what)
+		}
+		return nil
+	}
+	chosen, err := choose(flags.Args())
+	if err != nil {
+		return err
+	}
+	s := fullSize
+	if *short {
+		s = shortSize
+	}
+	dir, err := os.MkdirTemp("", "keystead-attack")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if *bin == "" {
+		if *bin, err = build(ctx, dir); err != nil {
+			return err
+		}
+	}
+	return runAll(ctx, out, chosen, s, *bin, dir)
+}
+
+// choose finds attacks by name; no name means all.
+func choose(names []string) ([]attack, error) {
+	if len(names) == 0 {
+		return attacks, nil
+	}
+	var out []attack
+	for _, name := range names {
+		found := false
+		for _, a := range attacks {
+			if a.name == name {
+				out, found = append(out, a), true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("there is no attack %q; see -list", name)
+		}
+	}
+	return out, nil
+}
+
+var errGoals = errors.New("a goal was missed")
+
+// runAll runs the attacks one after the other, each on a new server.
+func runAll(ctx context.Context, out io.Writer, chosen []attack, s size, bin, dir string) error {
+	missed := false
+	for _, a := range chosen {
+		r, err := runOne(ctx, a, s, bin, dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.name, err)
+		}
+		fmt.Fprintln(out, r)
+		missed = missed || len(r.faults()) > 0
+	}
+	if missed {
+		return errGoals
+	}
+	return nil
+}
+
+// runOne runs one attack beside a victim.
+func runOne(ctx context.Context, a attack, s size, bin, dir string) (r report, err error) {
+	srv, err := start(ctx, bin, dir)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, srv.stop()) }()
+	v, err := newVictim(ctx, srv)
+	if err != nil {
+		return r, fmt.Errorf("the victim: %w", err)
+	}
+	ar := &arena{server: srv, victim: v, size: s}
+	if ar.before, err = srv.usage(); err != nil {
+		return r, err
+	}
+	during, stopVictim := context.WithCancel(ctx)
+	suffered := make(chan struct{})
+	go func() { defer close(suffered); v.live(during) }()
+	begin := time.Now()
+	r.outcome, err = a.run(ctx, ar)
+	if left := s.last - time.Since(begin); err == nil && left > 0 {
+		sleep(ctx, left)
+	}
+	stopVictim()
+	<-suffered
+	if err != nil {
+		return r, err
+	}
+	r.name, r.took = a.name, time.Since(begin)
+	r.victim = v.seen()
+	r.before = ar.before
+	r.after, err = srv.usage()
+	return r, err
+}
+
+// arena is what an attack works with.
+type arena struct {
+	server *server
+	victim *victim
+	size   size
+	before usage
+}
+
+// sleep waits unless ctx ends before.
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -310,12 +310,29 @@ func TestDamageWhileOpening(t *testing.T) {
 				if !completeOrRefused(t, what, f, damaged, known) {
 					refused++
 				}
+				noHoleWithoutMark(t, what, damaged)
 			}
 		}
 	}
 	if refused < 50 {
 		t.Errorf("only %d were refused", refused)
 	}
+}
+
+// noHoleWithoutMark opens a damaged folder whose mark is gone too: its history may be
+// shorter then, but what is there is unbroken.
+func noHoleWithoutMark(t *testing.T, what string, damaged folder) {
+	t.Helper()
+	s, err := store.Open(memOptions(t, damaged.without("synced").disk(t)))
+	if err != nil {
+		return
+	}
+	v := s.View()
+	if _, err := whole(v); err != nil {
+		t.Errorf("%s, without the mark: %v", what, err)
+	}
+	v.Close()
+	closeStore(t, s)
 }
 
 // endDamages are folders that each lack a little.

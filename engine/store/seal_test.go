@@ -266,6 +266,14 @@ func TestFailuresStopTheStore(t *testing.T) {
 			default:
 			}
 
+			if name == "seal" { // then the group was not even written
+				all := vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: testRNG(0)}
+				s := open(t, memOptions(t, mem.CrashClone(all)))
+				if got := viewContents(t, s); !maps.Equal(got, want) {
+					t.Errorf("a group without a seal left %v", got)
+				}
+				closeStore(t, s)
+			}
 			s = open(t, memOptions(t, mem.CrashClone(vfs.CrashCloneCfg{})))
 			got := viewContents(t, s)
 			if _, ok := got["before"]; !ok || got["sum"] == "" {

@@ -162,7 +162,7 @@ func (n *node) openData() error {
 		Dir: storeDir(n.cfg.Data.Dir), FS: n.FS, Clock: n.Clock, Rand: n.Rand, Logger: n.log, Fatal: n.die,
 	})
 	if errors.Is(err, store.ErrLocked) {
-		return fmt.Errorf("%w\nAnother server runs on %s. Stop it first, or give this one a folder of its own with --data.", err, n.cfg.Data.Dir)
+		return fmt.Errorf("%w\nAnother server runs on %s. Stop it first, or give this one a folder of its own with --data", err, n.cfg.Data.Dir)
 	}
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func openMark(fs vfs.FS, st *store.Store, cfg config.Config) (*highwater.Record,
 	case err == nil:
 		return mark, nil
 	case errors.Is(err, highwater.ErrLocked):
-		return nil, fmt.Errorf("%w\nAnother server uses this record. Stop it first.", err)
+		return nil, fmt.Errorf("%w\nAnother server uses this record. Stop it first", err)
 	case errors.Is(err, highwater.ErrMissing), errors.Is(err, highwater.ErrCopied), errors.Is(err, highwater.ErrForeign), errors.Is(err, highwater.ErrDamaged):
 		return nil, fmt.Errorf("%w\n%s", err, adoptHint(cfg))
 	}
@@ -226,7 +226,7 @@ func (n *node) startRoots() error {
 		Key: key, HighWater: n.mark, Rand: n.Rand, Interval: n.cfg.Merkle.Heartbeat,
 	})
 	if errors.Is(err, roots.ErrBehind) || errors.Is(err, roots.ErrForked) {
-		return fmt.Errorf("%w\nThe data folder is an older copy. Put the newest one back; going on from this one would lose every client.", err)
+		return fmt.Errorf("%w\nThe data folder is an older copy. Put the newest one back; going on from this one would lose every client", err)
 	}
 	return err
 }
@@ -234,7 +234,7 @@ func (n *node) startRoots() error {
 func (n *node) openArchive() error {
 	w, err := archive.Open(n.FS, n.cfg.ArchivePath(), n.store.ID())
 	if errors.Is(err, archive.ErrDamaged) || errors.Is(err, archive.ErrForeign) {
-		return fmt.Errorf("%w\nThe store is not affected. Move the folder %s away; a new archive is then written from the store.", err, n.cfg.ArchivePath())
+		return fmt.Errorf("%w\nThe store is not affected. Move the folder %s away; a new archive is then written from the store", err, n.cfg.ArchivePath())
 	}
 	if err != nil {
 		return err
@@ -242,7 +242,7 @@ func (n *node) openArchive() error {
 	n.arch = w
 	if newest := n.newestRoot(); w.Seqno() > newest {
 		// Of what is archived, everything was published.
-		return fmt.Errorf("%w\nThe archive %s holds root %d, but the newest root of the data folder is %d: it is an older copy. Put the newest one back; going on from this one would lose every client.", roots.ErrBehind, n.cfg.ArchivePath(), w.Seqno(), newest)
+		return fmt.Errorf("%w\nThe archive %s holds root %d, but the newest root of the data folder is %d: it is an older copy. Put the newest one back; going on from this one would lose every client", roots.ErrBehind, n.cfg.ArchivePath(), w.Seqno(), newest)
 	}
 	return nil
 }

@@ -72,10 +72,10 @@ func (k *timekeeper) begin(newest time.Time, aheadMax time.Duration) error {
 	defer k.mu.Unlock()
 	switch ahead := now.Sub(newest); {
 	case ahead < -clockLeapMax:
-		return fmt.Errorf("%w: it says %s, but the newest root was signed at %s\nSet the clock right and start the server again.",
+		return fmt.Errorf("%w: it says %s, but the newest root was signed at %s\nSet the clock right and start the server again",
 			errClock, now.UTC().Format(time.RFC3339), newest.UTC().Format(time.RFC3339))
 	case ahead > aheadMax:
-		return fmt.Errorf("%w: it says %s, but the newest root was signed at %s\nIf the server really stood still for so long, raise merkle.gap_max for this start.",
+		return fmt.Errorf("%w: it says %s, but the newest root was signed at %s\nIf the server really stood still for so long, raise merkle.gap_max for this start",
 			errClock, now.UTC().Format(time.RFC3339), newest.UTC().Format(time.RFC3339))
 	case ahead < 0:
 		k.last = newest

@@ -280,6 +280,7 @@ func TestDamageWhileOpening(t *testing.T) {
 	mem := vfs.NewMem()
 	l := newLedger("payload")
 	refused := 0
+	tried := make(map[string]bool)
 	for range 6 {
 		var steps []folder
 		var mu sync.Mutex
@@ -306,6 +307,11 @@ func TestDamageWhileOpening(t *testing.T) {
 		closeStore(t, s)
 		for i, f := range steps[:min(len(steps), 60)] {
 			for name, damaged := range f.endDamages() {
+				if state := fmt.Sprint(len(known.acked), damaged); tried[state] {
+					continue // as at the step before
+				} else {
+					tried[state] = true
+				}
 				what := fmt.Sprintf("%d acknowledged, step %d, %s", len(known.acked), i, name)
 				if !completeOrRefused(t, what, f, damaged, known) {
 					refused++

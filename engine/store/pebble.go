@@ -5,17 +5,26 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // This file holds what is particular about the database: how it is opened and how it
 // says that it cannot go on.
+
+// watchDisk puts a watch on the time that the file system takes. Pebble has a listener
+// for that, but nobody to tell it unless it is given such a file system.
+func (s *Store) watchDisk() {
+	s.fs, s.watch = vfs.WithDiskHealthChecks(s.opts.FS, diskSlowAfter, nil, func(i vfs.DiskSlowInfo) {
+		s.opts.Logger.Warn("store: slow disk", "path", i.Path, "op", i.OpType.String(), "took", i.Duration)
+	})
+}
 
 // openDB opens the database; obsolete deletes its old files.
 func (s *Store) openDB(obsolete pebble.Cleaner) error {
 	cache := pebble.NewCache(s.opts.CacheBytes)
 	defer cache.Unref()
 	po := &pebble.Options{
-		FS:                          disk{s.opts.FS, s.diskFailed, s.early.refuse},
+		FS:                          disk{s.fs, s.diskFailed, s.early.refuse},
 		Cache:                       cache,
 		Cleaner:                     obsolete,
 		FormatMajorVersion:          formatVersion,
@@ -33,9 +42,6 @@ func (s *Store) openDB(obsolete pebble.Cleaner) error {
 		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			s.opts.Logger.Error("store: corrupt file", "path", i.Path, "err", i.Details)
-		},
-		DiskSlow: func(i pebble.DiskSlowInfo) {
-			s.opts.Logger.Warn("store: slow disk", "path", i.Path, "took", i.Duration)
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			s.opts.Logger.Warn("store: writes stall", "reason", i.Reason)

@@ -49,6 +49,9 @@ const (
 	// pipelineGroupsMax is how many groups may be between their batch and their
 	// fsync; while they wait, the next one already runs.
 	pipelineGroupsMax = 4
+	// diskSlowAfter is how long one write or sync may take before it is logged,
+	// while it still lasts.
+	diskSlowAfter = time.Second
 )
 
 // schemaVersion is the version of our own records. A store written by a newer
@@ -112,6 +115,8 @@ type Store struct {
 	db    *pebble.DB
 	id    [16]byte
 	early early
+	fs    vfs.FS    // of the options, under watch for slowness
+	watch io.Closer // ends that watch
 	queue chan *pending
 	sync  chan *group
 
@@ -161,9 +166,10 @@ func Open(o Options) (*Store, error) {
 		sync:    make(chan *group, pipelineGroupsMax),
 		closing: make(chan struct{}),
 	}
+	s.watchDisk()
 	s.early.refused = make(chan error, 1)
 	if err := s.early.run(s.open); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", o.Dir, err), s.watch.Close())
 	}
 	s.current.Store(newView(s.db.NewSnapshot(), nil))
 	if !o.ReadOnly {
@@ -366,7 +372,7 @@ func (s *Store) closeFiles() error {
 	if !s.stuck {
 		errs = append(errs, s.db.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.watch.Close())...)
 }
 
 // Metrics exposes the database's own figures to the operator's side.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -400,3 +402,70 @@ func TestRecords(t *testing.T) {
 		}
 	}
 }
+
+// slowDisk holds its next sync until it is let go.
+type slowDisk struct {
+	vfs.FS
+	hold chan struct{}
+}
+
+func (d slowDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, c)
+	return slowFile{f, d.hold}, err
+}
+
+type slowFile struct {
+	vfs.File
+	hold chan struct{}
+}
+
+func (f slowFile) SyncData() error {
+	<-f.hold
+	return f.File.SyncData()
+}
+
+// A disk that takes long is named in the log while it still does, and the transaction
+// that waits for it succeeds in the end.
+func TestSlowDiskIsLogged(t *testing.T) {
+	t.Parallel()
+	d := slowDisk{vfs.NewMem(), make(chan struct{}, 1000)}
+	for range cap(d.hold) {
+		d.hold <- struct{}{}
+	}
+	slow := make(chan string, 10)
+	o := memOptions(t, d)
+	o.Logger = slog.New(slowHandler{slow})
+	s := open(t, o)
+	for len(d.hold) > 0 {
+		<-d.hold
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Update(ctx, set("a", "1")) }()
+	if got := <-slow; !strings.Contains(got, "slow disk") { // a second or more of waiting
+		t.Errorf("logged %q", got)
+	}
+	select {
+	case err := <-done:
+		t.Errorf("the transaction did not wait: %v", err)
+	default:
+	}
+	close(d.hold)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	closeStore(t, s)
+}
+
+// slowHandler passes warnings on.
+type slowHandler struct{ said chan string }
+
+func (slowHandler) Enabled(_ context.Context, l slog.Level) bool { return l == slog.LevelWarn }
+func (h slowHandler) Handle(_ context.Context, r slog.Record) error {
+	select {
+	case h.said <- r.Message:
+	default:
+	}
+	return nil
+}
+func (h slowHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h slowHandler) WithGroup(string) slog.Handler      { return h }

@@ -3,7 +3,7 @@
 GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test race fuzz crash lint docs spec ci clean
+.PHONY: help run build test race fuzz crash attack lint docs spec ci clean
 
 help:            ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ fuzz:            ## each fuzz target for some seconds
 crash:           ## kill the server 300 times under load and look for what is lost
 	$(GO) run ./bench/crash -cycles 300
 
+attack:          ## attack the server from thousands of addresses beside a client that must not notice
+	$(GO) run ./bench/attack
+
 lint:            ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	$(GO) vet ./...
@@ -33,7 +36,7 @@ lint:            ## gofmt, vet, staticcheck
 
 docs:            ## write docs/reference anew from the code
 	$(GO) test ./cmd/keystead/config -run TestReferenceIsFresh -update
-	$(GO) test ./cmd/keystead -run TestCommandReferenceIsFresh -update
+	$(GO) test ./cmd/keystead -run 'TestCommandReferenceIsFresh|TestLimitsPageIsFresh' -update
 
 spec:            ## write compat/spec/cited.txt anew from the comments
 	$(GO) test ./compat/spec -run TestCitedListIsExact -update

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Row is one limit as people read it. Rooms return theirs from a function Limits;
+// Row is one limit as people read it. Rooms return theirs from a function LimitRows;
 // vocabulary packages, which import nothing of ours, have a struct of their own with
 // the same fields.
 type Row struct {
@@ -22,7 +22,14 @@ func Count[N int | int32 | int64](name string, value N, unit, what string) Row {
 
 // Bytes is a row of a size.
 func Bytes[N int | int64](name string, value N, what string) Row {
-	return Row{Name: name, Value: strconv.FormatInt(int64(value), 10), Unit: "bytes", What: what}
+	n, unit := int64(value), "bytes"
+	for _, larger := range []string{"KiB", "MiB", "GiB"} {
+		if n == 0 || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, larger
+	}
+	return Row{Name: name, Value: strconv.FormatInt(n, 10), Unit: unit, What: what}
 }
 
 // Time is a row of a duration.
@@ -30,8 +37,8 @@ func Time(name string, value time.Duration, what string) Row {
 	return Row{Name: name, Value: spell(value), Unit: "time", What: what}
 }
 
-// Limits tells the bounds of the limits themselves.
-func Limits() []Row {
+// LimitRows tells the bounds of the limits themselves.
+func LimitRows() []Row {
 	return []Row{
 		Count("KeysMax", KeysMax, "counts", "kept by one rate limit; beyond them the one that recovers soonest is forgotten"),
 		Count("burstMax", burstMax, "events", "in the burst of a rate that an operator sets"),

@@ -1,0 +1,12 @@
+package config
+
+import "github.com/keystead/keystead/engine/limits"
+
+// LimitRows are the limits of this package, for `keystead limits`.
+func LimitRows() []limits.Row {
+	return []limits.Row{
+		limits.Bytes("fileBytesMax", fileBytesMax, "of a configuration file"),
+		limits.Bytes("pathBytesMax", pathBytesMax, "of a path or an address in it"),
+		limits.Time("heartbeatMax", heartbeatMax, "between two roots when nothing changes"),
+	}
+}

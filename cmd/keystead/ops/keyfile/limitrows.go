@@ -1,0 +1,10 @@
+package keyfile
+
+import "github.com/keystead/keystead/engine/limits"
+
+// LimitRows are the limits of this package, for `keystead limits`.
+func LimitRows() []limits.Row {
+	return []limits.Row{
+		limits.Bytes("fileBytesMax", fileBytesMax, "of a key file"),
+	}
+}

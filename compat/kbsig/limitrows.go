@@ -1,0 +1,32 @@
+package kbsig
+
+import (
+	"fmt"
+	"time"
+)
+
+// LimitRow is one limit of this package as people read it.
+type LimitRow struct{ Name, Value, Unit, What string }
+
+// LimitRows are the limits of this package, for `keystead limits`.
+func LimitRows() []LimitRow {
+	hours := func(d time.Duration) string { return fmt.Sprintf("%.0fh", d.Hours()) }
+	return []LimitRow{
+		{"InnerBytesMax", fmt.Sprint(InnerBytesMax), "bytes", "of one signed JSON statement"},
+		{"innerDepthMax", fmt.Sprint(innerDepthMax), "levels", "of nesting in one"},
+		{"innerMembersMax", fmt.Sprint(innerMembersMax), "members and elements", "in one"},
+		{"PayloadBytesMax", fmt.Sprint(PayloadBytesMax), "bytes", "that one signature signs"},
+		{"PacketBytesMax", fmt.Sprint(PacketBytesMax), "bytes", "of a decoded signature packet"},
+		{"BoxBytesMax", fmt.Sprint(BoxBytesMax), "bytes", "of the ciphertext of an encryption packet"},
+		{"outerBytesMax", fmt.Sprint(outerBytesMax), "bytes", "of an outer link"},
+		{"nistHeaderCharsMax", fmt.Sprint(nistHeaderCharsMax), "characters", "of a device's session token"},
+		{"NISTLifetimeMax", hours(NISTLifetimeMax), "time", "that a device's session token may be good for"},
+		{"NISTWebLifetimeMax", hours(NISTWebLifetimeMax), "time", "that a website's session token may be good for"},
+		{"NISTAheadMax", hours(NISTAheadMax), "time", "that the clock of a token's device may run ahead"},
+		{"loginProofCharsMax", fmt.Sprint(loginProofCharsMax), "characters", "of an armoured login proof"},
+		{"loginExpireMax", fmt.Sprint(loginExpireMax), "seconds", "of a login proof's own life"},
+		{"ekCharsMax", fmt.Sprint(ekCharsMax), "characters", "of an armoured ephemeral key statement"},
+		{"ekGenerationMax", fmt.Sprint(ekGenerationMax), "generations", "of an ephemeral key"},
+		{"usernameMax", fmt.Sprint(usernameMax), "characters", "of a username"},
+	}
+}

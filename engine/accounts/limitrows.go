@@ -1,0 +1,16 @@
+package accounts
+
+import "github.com/keystead/keystead/engine/limits"
+
+// LimitRows are the limits of this package, for `keystead limits`.
+func LimitRows() []limits.Row {
+	return []limits.Row{
+		limits.Count("devicesPerUserMax", devicesPerUserMax, "devices", "of one user, revoked ones included"),
+		limits.Time("sessionLifetime", sessionLifetime, "of a password session"),
+		limits.Count("invitationsMax", invitationsMax, "invitations", "kept, dead ones included"),
+		limits.Count("InvitationUsesMax", InvitationUsesMax, "sign-ups", "with one invitation"),
+		limits.Time("InvitationLifetimeMax", InvitationLifetimeMax, "that an invitation with an end is open"),
+		limits.Bytes("InvitationNoteBytesMax", InvitationNoteBytesMax, "of the operator's note beside an invitation"),
+		limits.Bytes("codeTypedMax", codeTypedMax, "of an invitation code as typed"),
+	}
+}

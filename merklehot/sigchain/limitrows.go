@@ -1,0 +1,27 @@
+package sigchain
+
+import "github.com/keystead/keystead/engine/limits"
+
+// LimitRows are the limits of this package, for `keystead limits`.
+func LimitRows() []limits.Row {
+	return []limits.Row{
+		limits.Count("chainLinksMax", chainLinksMax, "links", "in one chain"),
+		limits.Count("keysMax", keysMax, "keys", "ever added to one chain"),
+		limits.Count("tracksMax", tracksMax, "people", "followed at one time"),
+		limits.Count("batchLinksMax", batchLinksMax, "links", "posted together"),
+		limits.Count("pukBoxesMax", pukBoxesMax, "boxes", "posted together"),
+		limits.Time("rootAgeMax", rootAgeMax, "that a root may have been superseded when a link that quotes it comes"),
+		limits.Time("ctimeBehindMax", ctimeBehindMax, "that a link's time may be behind the server's"),
+		limits.Time("ctimeAheadMax", ctimeAheadMax, "that a link's time may be ahead of the server's"),
+		limits.Count("expireInMax", expireInMax, "seconds", "of a link's own life"),
+		limits.Count("seqnoMax", seqnoMax, "seqnos", "of chains and roots"),
+		limits.Bytes("clientTextMax", clientTextMax, "of the client's name and version in a link"),
+		limits.Count("revokeTargetsMax", revokeTargetsMax, "signatures and keys", "revoked by one link"),
+		limits.Count("pukGenerationMax", pukGenerationMax, "generations", "of a per-user key"),
+		limits.Count("passphraseGenerationMax", passphraseGenerationMax, "generations", "of a passphrase"),
+		limits.Count("trackProofsMax", trackProofsMax, "proofs", "in one follow statement"),
+		limits.Count("trackPGPKeysMax", trackPGPKeysMax, "PGP keys", "in one follow statement"),
+		limits.Count("deviceNameMax", deviceNameMax, "characters", "of a device's name"),
+		limits.Bytes("deviceNameBytesMax", deviceNameBytesMax, "of a device's name as sent"),
+	}
+}

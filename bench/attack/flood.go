@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -49,7 +51,7 @@ func parallel(n int, work func(w int)) {
 // looked at. Meanwhile the owner logs in, time and again.
 func loginGuess(ctx context.Context, a *arena) (outcome, error) {
 	const networks, hosts = 30, 20
-	inside, stop := context.WithTimeout(ctx, a.size.last)
+	inside, stop := context.WithTimeout(ctx, a.Size.Last)
 	defer stop()
 	var tried, refused, looked [3]atomic.Int64
 	guess := func(kind int, k *asker, name string) error {
@@ -113,14 +115,14 @@ func loginGuess(ctx context.Context, a *arena) (outcome, error) {
 	if logins == 0 {
 		return outcome{}, fmt.Errorf("the owner did not get in")
 	}
-	o := outcome{memoryMax: memoryMax / 4, won: "guesses looked at"}
+	o := outcome{MemoryMax: memoryMax / 4, Won: "guesses looked at"}
 	for kind := range 3 {
-		o.requests += int(tried[kind].Load())
-		o.refused += int(refused[kind].Load())
-		o.wins += int(looked[kind].Load())
+		o.Requests += int(tried[kind].Load())
+		o.Refused += int(refused[kind].Load())
+		o.Wins += int(looked[kind].Load())
 	}
 	// Each network's first guess of a minute, and the bursts with what comes back.
-	o.winsMax = loginNameBurst + (networks+1)*minutes + loginAddressBurst + 6*minutes + loginPrefixBurst + 30*minutes
+	o.WinsMax = loginNameBurst + (networks+1)*minutes + loginAddressBurst + 6*minutes + loginPrefixBurst + 30*minutes
 	return o, nil
 }
 
@@ -128,7 +130,7 @@ func loginGuess(ctx context.Context, a *arena) (outcome, error) {
 // how often that went well.
 func ownerLogsIn(ctx context.Context, a *arena, note func(error)) (times int) {
 	for ctx.Err() == nil {
-		ver, err := a.server.verifier()
+		ver, err := verifier(a.REST, a.KID)
 		if err == nil {
 			_, err = client.Login(ctx, ver, "victim", "", client.CheapStream(password))
 		}
@@ -149,9 +151,9 @@ func ownerLogsIn(ctx context.Context, a *arena, note func(error)) (times int) {
 // A win is an account.
 func signUpFlood(ctx context.Context, a *arena) (outcome, error) {
 	const hosts, networks = 10, 10
-	inside, stop := context.WithTimeout(ctx, a.size.last)
+	inside, stop := context.WithTimeout(ctx, a.Size.Last)
 	defer stop()
-	kid := a.victim.account.Stream.LoginKID().String()
+	kid := a.LoginKID
 	var tried, refused, made atomic.Int64
 	var fault atomic.Pointer[string]
 	begin := time.Now()
@@ -188,8 +190,8 @@ func signUpFlood(ctx context.Context, a *arena) (outcome, error) {
 	}
 	hours := int(time.Since(begin)/time.Hour) + 1
 	return outcome{
-		requests: int(tried.Load()), refused: int(refused.Load()), memoryMax: memoryMax / 4,
-		wins: int(made.Load()), won: "accounts made", winsMax: signUpPrefixBurst*hours + networks*signUpBurst*hours,
+		Requests: int(tried.Load()), Refused: int(refused.Load()), MemoryMax: memoryMax / 4,
+		Wins: int(made.Load()), Won: "accounts made", WinsMax: signUpPrefixBurst*hours + networks*signUpBurst*hours,
 	}, nil
 }
 
@@ -197,7 +199,7 @@ func signUpFlood(ctx context.Context, a *arena) (outcome, error) {
 // an answer.
 func requestFlood(ctx context.Context, a *arena) (outcome, error) {
 	const addresses, each = 4, 16
-	inside, stop := context.WithTimeout(ctx, a.size.last)
+	inside, stop := context.WithTimeout(ctx, a.Size.Last)
 	defer stop()
 	var tried, refused, answered atomic.Int64
 	begin := time.Now()
@@ -208,7 +210,7 @@ func requestFlood(ctx context.Context, a *arena) (outcome, error) {
 	parallel(addresses*each, func(w int) {
 		k := askers[w%addresses]
 		for inside.Err() == nil {
-			code, err := k.status(inside, http.MethodGet, "merkle/path", "uid="+a.victim.account.UID.String())
+			code, err := k.status(inside, http.MethodGet, "merkle/path", "uid="+a.Victim)
 			if inside.Err() != nil {
 				return
 			}
@@ -222,7 +224,7 @@ func requestFlood(ctx context.Context, a *arena) (outcome, error) {
 	})
 	seconds := int(time.Since(begin)/time.Second) + 1
 	return outcome{
-		connections: addresses * each, requests: int(tried.Load()), refused: int(refused.Load()), memoryMax: memoryMax / 2,
-		wins: int(answered.Load()), won: "answers", winsMax: addresses * (requestBurst + requestPerSecond*seconds),
+		Connections: addresses * each, Requests: int(tried.Load()), Refused: int(refused.Load()), MemoryMax: memoryMax / 2,
+		Wins: int(answered.Load()), Won: "answers", WinsMax: addresses * (requestBurst + requestPerSecond*seconds),
 	}, nil
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command attack attacks the built server from many addresses of this machine and
 // shows that a well-behaved client does not notice.
 //
@@ -11,13 +13,16 @@
 // runs. One line tells what was done, how much of it was refused, the victim's
 // latencies, the server's peak memory, and whether the named goals were met:
 //
-//   - the victim's p99 is below 250 ms and no request of the victim fails;
+//   - the victim's p99 is below 250 ms and no request of the victim fails (a short run,
+//     made among other tests, asks only that the victim waits less than 2 s);
 //   - the server's memory stays below the attack's bound, in all and for each
 //     connection;
 //   - what the attack is after does not happen more often than a limit's figure says.
 //
-// Attackers have addresses of their own in 127.0.0.0/8, which the kernel of Linux
-// gives to anybody who asks. The package imports nothing of the server.
+// Attackers have addresses of their own in 127.0.0.0/8, which Linux gives to anybody
+// who asks. They are a process of their own with less right to the processor (nice 10):
+// real ones bring their own machines, and it is the server that is measured. The
+// package imports nothing of the server.
 package main
 
 import (
@@ -32,22 +37,21 @@ import (
 	"time"
 )
 
-// goalP99 is the named goal: what another client may wait.
-const goalP99 = 250 * time.Millisecond
-
 // size says how much of everything.
 type size struct {
-	connections int           // of attacks that hold connections
-	slow        int           // of attacks that send slowly
-	last        time.Duration // of one attack, at least
-	// full says that deadlines are waited for.
-	full bool
+	Connections int           // of attacks that hold connections
+	Slow        int           // of attacks that send slowly
+	Last        time.Duration // of one attack, at least
+	// Full says that deadlines are waited for.
+	Full bool
+	// P99 is what the victim may wait.
+	P99 time.Duration
 }
 
 // The sizes. A short run fits into the tests.
 var (
-	fullSize  = size{connections: 20000, slow: 5000, last: 8 * time.Second, full: true}
-	shortSize = size{connections: 300, slow: 200, last: 700 * time.Millisecond}
+	fullSize  = size{Connections: 20000, Slow: 5000, Last: 8 * time.Second, Full: true, P99: 250 * time.Millisecond}
+	shortSize = size{Connections: 300, Slow: 200, Last: 700 * time.Millisecond, P99: 2 * time.Second}
 )
 
 // attack is one subcommand.
@@ -59,6 +63,7 @@ type attack struct {
 
 // attacks lists them all.
 var attacks = []attack{
+	{"calm", "nothing: what the victim sees by itself", calm},
 	{"idle", "connections that say nothing, on both doors", idle},
 	{"slow-headers", "requests whose headers come a byte a second", slowHeaders},
 	{"slow-bodies", "requests whose bodies come a byte a second", slowBodies},
@@ -75,6 +80,9 @@ var attacks = []attack{
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == attackerFlag {
+		os.Exit(attackerMain(ctx, os.Stdin, os.Stdout))
+	}
 	err := command(ctx, os.Args[1:], os.Stdout)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "attack:", err)
@@ -168,36 +176,33 @@ func runOne(ctx context.Context, a attack, s size, bin, dir string) (r report, e
 	if err != nil {
 		return r, fmt.Errorf("the victim: %w", err)
 	}
-	ar := &arena{server: srv, victim: v, size: s}
-	if ar.before, err = srv.usage(); err != nil {
+	before, err := srv.usage()
+	if err != nil {
 		return r, err
 	}
 	during, stopVictim := context.WithCancel(ctx)
 	suffered := make(chan struct{})
 	go func() { defer close(suffered); v.live(during) }()
 	begin := time.Now()
-	r.outcome, err = a.run(ctx, ar)
-	if left := s.last - time.Since(begin); err == nil && left > 0 {
-		sleep(ctx, left)
-	}
+	r.outcome, err = fork(ctx, arena{
+		Attack: a.name, REST: srv.rest, RPC: srv.rpc, KID: srv.kid, Size: s,
+		Victim: v.account.UID.String(), LoginKID: v.account.Stream.LoginKID().String(),
+	})
 	stopVictim()
 	<-suffered
 	if err != nil {
 		return r, err
 	}
-	r.name, r.took = a.name, time.Since(begin)
+	r.name, r.goal, r.took, r.before = a.name, s.P99, time.Since(begin), before
 	r.victim = v.seen()
-	r.before = ar.before
 	r.after, err = srv.usage()
 	return r, err
 }
 
-// arena is what an attack works with.
-type arena struct {
-	server *server
-	victim *victim
-	size   size
-	before usage
+// calm is no attack.
+func calm(ctx context.Context, a *arena) (outcome, error) {
+	sleep(ctx, a.Size.Last)
+	return outcome{MemoryMax: memoryMax / 4}, nil
 }
 
 // sleep waits unless ctx ends before.

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -9,21 +11,21 @@ import (
 
 // outcome is what an attack did and got. Bounds that are zero are not checked.
 type outcome struct {
-	connections int // at once, at the most
-	requests    int
-	refused     int // connections closed or requests refused
-	// memoryMax bounds the server's peak in all, perConnectionMax what it grew by for
+	Connections int // at once, at the most
+	Requests    int
+	Refused     int // connections closed or requests refused
+	// MemoryMax bounds the server's peak in all, PerConnectionMax what it grew by for
 	// each connection; bytes.
-	memoryMax, perConnectionMax int64
-	// wins is how often the attack got what it is after, winsMax how often it may.
-	wins, winsMax int
-	won           string // what a win is
-	// cutAfter is after how long the last connection was cut, cutMax when it had to
+	MemoryMax, PerConnectionMax int64
+	// Wins is how often the attack got what it is after, WinsMax how often it may.
+	Wins, WinsMax int
+	Won           string // what a win is
+	// CutAfter is after how long the last connection was cut, CutMax when it had to
 	// be.
-	cutAfter, cutMax time.Duration
-	// cpuMax bounds the server's processor time for each request; the victim's is
+	CutAfter, CutMax time.Duration
+	// CPUMax bounds the server's processor time for each request; the victim's is
 	// counted in.
-	cpuMax time.Duration
+	CPUMax time.Duration
 }
 
 // latencies are what the victim saw.
@@ -44,6 +46,7 @@ func (l *latencies) quantile(q float64) time.Duration {
 // report is the line about one attack.
 type report struct {
 	name          string
+	goal          time.Duration // of the victim's p99
 	took          time.Duration
 	outcome       outcome
 	victim        latencies
@@ -52,14 +55,14 @@ type report struct {
 
 // perConnection is what the server's peak grew by for each connection.
 func (r *report) perConnection() int64 {
-	if r.outcome.connections == 0 {
+	if r.outcome.Connections == 0 {
 		return 0
 	}
-	return (r.after.peak - r.before.peak) / int64(r.outcome.connections)
+	return (r.after.peak - r.before.peak) / int64(r.outcome.Connections)
 }
 
 func (r *report) cpuEach() time.Duration {
-	return (r.after.cpu - r.before.cpu) / time.Duration(max(r.outcome.requests, 1))
+	return (r.after.cpu - r.before.cpu) / time.Duration(max(r.outcome.Requests, 1))
 }
 
 // faults lists the goals that were missed.
@@ -71,13 +74,13 @@ func (r *report) faults() (out []string) {
 	}
 	o := &r.outcome
 	fault(len(r.victim.all) == 0, "the victim did nothing")
-	fault(r.victim.quantile(0.99) > goalP99, "the victim's p99 is above %s", goalP99)
+	fault(r.victim.quantile(0.99) > r.goal, "the victim's p99 is above %s", r.goal)
 	fault(len(r.victim.errors) > 0, "%d of the victim's requests failed: %s", len(r.victim.errors), strings.Join(r.victim.errors[:min(2, len(r.victim.errors))], "; "))
-	fault(o.memoryMax > 0 && r.after.peak > o.memoryMax, "more than %s of memory", bytesText(o.memoryMax))
-	fault(o.perConnectionMax > 0 && r.perConnection() > o.perConnectionMax, "more than %s for each connection", bytesText(o.perConnectionMax))
-	fault(o.wins > o.winsMax, "%d %s, at most %d should be", o.wins, o.won, o.winsMax)
-	fault(o.cutMax > 0 && o.cutAfter > o.cutMax, "cut after %s only, not %s", o.cutAfter.Round(time.Millisecond), o.cutMax)
-	fault(o.cpuMax > 0 && r.cpuEach() > o.cpuMax, "%s of processor time for each request", r.cpuEach())
+	fault(o.MemoryMax > 0 && r.after.peak > o.MemoryMax, "more than %s of memory", bytesText(o.MemoryMax))
+	fault(o.PerConnectionMax > 0 && r.perConnection() > o.PerConnectionMax, "more than %s for each connection", bytesText(o.PerConnectionMax))
+	fault(o.Wins > o.WinsMax, "%d %s, at most %d should be", o.Wins, o.Won, o.WinsMax)
+	fault(o.CutMax > 0 && o.CutAfter > o.CutMax, "cut after %s only, not %s", o.CutAfter.Round(time.Millisecond), o.CutMax)
+	fault(o.CPUMax > 0 && r.cpuEach() > o.CPUMax, "%s of processor time for each request", r.cpuEach())
 	return out
 }
 
@@ -85,26 +88,28 @@ func (r report) String() string {
 	o := &r.outcome
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
-	if o.connections > 0 {
-		add("%d connections", o.connections)
+	if o.Connections > 0 {
+		add("%d connections", o.Connections)
 	}
-	if o.requests > 0 {
-		add("%d requests", o.requests)
+	if o.Requests > 0 {
+		add("%d requests", o.Requests)
 	}
-	add("%d refused", o.refused)
-	if o.won != "" {
-		add("%d %s (limit %d)", o.wins, o.won, o.winsMax)
+	if o.Connections+o.Requests > 0 {
+		add("%d refused", o.Refused)
+	}
+	if o.Won != "" {
+		add("%d %s (limit %d)", o.Wins, o.Won, o.WinsMax)
 	}
 	add("victim p50 %s p99 %s of %d", ms(r.victim.quantile(0.5)), ms(r.victim.quantile(0.99)), len(r.victim.all))
 	memory := "peak " + bytesText(r.after.peak)
-	if o.perConnectionMax > 0 {
+	if o.PerConnectionMax > 0 {
 		memory += fmt.Sprintf(", %s each", bytesText(max(r.perConnection(), 0)))
 	}
 	add("%s", memory)
-	if o.cutMax > 0 {
-		add("all cut within %s", o.cutAfter.Round(100*time.Millisecond))
+	if o.CutMax > 0 {
+		add("all cut within %s", o.CutAfter.Round(100*time.Millisecond))
 	}
-	if o.cpuMax > 0 {
+	if o.CPUMax > 0 {
 		add("%s cpu each", r.cpuEach().Round(time.Microsecond))
 	}
 	verdict := "PASS"

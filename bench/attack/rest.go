@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -38,9 +40,15 @@ func connectionsAllowed(n int) int {
 	return min(n, max(int(min(l.Cur, 1<<30))-descriptorsKept, 100))
 }
 
-// perAddress is how many connections one attacking address holds: less than the
-// limit, so that it is the other limits that are tried.
-const perAddress = 400
+// perAddress is how many connections one attacking address holds, silentPerAddress how
+// many on the RPC door: less than the limits by address, so that the others are tried.
+const (
+	perAddress       = 400
+	silentPerAddress = 100
+)
+
+// again is after how long a connection that was cut is opened again.
+const again = 2 * time.Second
 
 // crowd holds connections from many addresses.
 type crowd struct {
@@ -51,10 +59,10 @@ type crowd struct {
 	most    atomic.Int64 // of open
 }
 
-// hold opens n connections to an address of the server, from addresses that begin
-// with the first, and lets each do what do does until that returns or ctx ends; then
+// hold opens n connections to an address of the server, so many per attacking address
+// from the first on, and lets each do what do does until that returns or ctx ends; then
 // it opens another in its place. It returns when all have been tried once.
-func (c *crowd) hold(ctx context.Context, n, first int, to string, do func(context.Context, net.Conn) error) {
+func (c *crowd) hold(ctx context.Context, n, per, first int, to string, do func(context.Context, net.Conn) error) {
 	var tried sync.WaitGroup
 	slots := make(chan struct{}, 64) // dialled at once
 	for i := range n {
@@ -64,14 +72,14 @@ func (c *crowd) hold(ctx context.Context, n, first int, to string, do func(conte
 			defer once()
 			for ctx.Err() == nil {
 				slots <- struct{}{}
-				nc, err := dialFrom(ctx, attacker(first+i/perAddress), to)
+				nc, err := dialFrom(ctx, attacker(first+i/per), to)
 				<-slots
 				if err != nil {
 					once()
 					if ctx.Err() == nil {
 						c.refused.Add(1)
 					}
-					sleep(ctx, time.Second)
+					sleep(ctx, again)
 					continue
 				}
 				raise(&c.most, c.open.Add(1))
@@ -84,7 +92,7 @@ func (c *crowd) hold(ctx context.Context, n, first int, to string, do func(conte
 					c.refused.Add(1)
 					raise(&c.oldest, int64(time.Since(begin)))
 				}
-				sleep(ctx, 100*time.Millisecond)
+				sleep(ctx, again)
 			}
 		})
 	}
@@ -136,28 +144,28 @@ func (a *arena) during(ctx context.Context, last time.Duration, hold func(contex
 	stop()
 	c.wg.Wait()
 	return outcome{
-		connections: int(c.most.Load()), refused: int(c.refused.Load()),
-		memoryMax: memoryMax, cutAfter: time.Duration(c.oldest.Load()),
+		Connections: int(c.most.Load()), Refused: int(c.refused.Load()),
+		MemoryMax: memoryMax, CutAfter: time.Duration(c.oldest.Load()),
 	}
 }
 
-// idle holds silent connections, four fifths on the REST door.
+// idle holds silent connections, half of them on each door.
 func idle(ctx context.Context, a *arena) (outcome, error) {
-	n := connectionsAllowed(a.size.connections)
-	return a.during(ctx, a.size.last, func(ctx context.Context, c *crowd) {
-		c.hold(ctx, n*4/5, 0, a.server.rest, quiet)
-		c.hold(ctx, n/5, 1000, a.server.rpc, quiet)
+	n := connectionsAllowed(a.Size.Connections)
+	return a.during(ctx, a.Size.Last, func(ctx context.Context, c *crowd) {
+		c.hold(ctx, n/2, perAddress, 0, a.REST, quiet)
+		c.hold(ctx, n/2, silentPerAddress, 1000, a.RPC, quiet)
 	}), nil
 }
 
 // slowly holds connections that each begin with a text and go on a byte a second.
 func (a *arena) slowly(ctx context.Context, begin, then string, within time.Duration) outcome {
-	n, last := connectionsAllowed(a.size.slow), a.size.last
-	if a.size.full {
+	n, last := connectionsAllowed(a.Size.Slow), a.Size.Last
+	if a.Size.Full {
 		last = within + cutSlack
 	}
 	o := a.during(ctx, last, func(ctx context.Context, c *crowd) {
-		c.hold(ctx, n, 0, a.server.rest, func(ctx context.Context, nc net.Conn) error {
+		c.hold(ctx, n, perAddress, 0, a.REST, func(ctx context.Context, nc net.Conn) error {
 			if _, err := io.WriteString(nc, begin); err != nil {
 				return err
 			}
@@ -167,8 +175,8 @@ func (a *arena) slowly(ctx context.Context, begin, then string, within time.Dura
 			return drip(ctx, nc, then)
 		})
 	})
-	if a.size.full {
-		o.perConnectionMax, o.cutMax = perConnectionMax, within+cutSlack
+	if a.Size.Full {
+		o.PerConnectionMax, o.CutMax = perConnectionMax, within+cutSlack
 	}
 	return o
 }
@@ -189,29 +197,29 @@ func declaredLengths(ctx context.Context, a *arena) (outcome, error) {
 	return a.slowly(ctx, signUpHead+strings.Repeat("a", 5000), "", bodyWithin), nil
 }
 
-// slowReaders asks for the victim's chain again and again on each connection and
-// reads nothing.
+// slowReaders asks for the victim's chain again and again, on a fifth as many
+// connections, and reads nothing.
 func slowReaders(ctx context.Context, a *arena) (outcome, error) {
-	ask := fmt.Sprintf("GET /_/api/1.0/sig/get.json?uid=%s HTTP/1.1\r\nHost: x\r\n\r\n", a.victim.account.UID)
-	n := connectionsAllowed(a.size.slow)
-	o := a.during(ctx, a.size.last, func(ctx context.Context, c *crowd) {
-		c.hold(ctx, n, 0, a.server.rest, func(ctx context.Context, nc net.Conn) error {
+	ask := fmt.Sprintf("GET /_/api/1.0/sig/get.json?uid=%s HTTP/1.1\r\nHost: x\r\n\r\n", a.Victim)
+	n := connectionsAllowed(a.Size.Slow / 5)
+	o := a.during(ctx, a.Size.Last, func(ctx context.Context, c *crowd) {
+		c.hold(ctx, n, perAddress, 0, a.REST, func(ctx context.Context, nc net.Conn) error {
 			if t, ok := nc.(*net.TCPConn); ok {
 				_ = t.SetReadBuffer(4 << 10)
 			}
 			for ctx.Err() == nil {
 				_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
-				if _, err := io.WriteString(nc, strings.Repeat(ask, 20)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				if _, err := io.WriteString(nc, strings.Repeat(ask, 10)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 					return err
 				}
-				sleep(ctx, time.Second)
+				sleep(ctx, 3*time.Second)
 			}
 			return nil
 		})
 	})
-	o.perConnectionMax = 2 * perConnectionMax
-	if !a.size.full {
-		o.perConnectionMax = 0
+	o.PerConnectionMax = 2 * perConnectionMax
+	if !a.Size.Full {
+		o.PerConnectionMax = 0
 	}
 	return o, nil
 }
@@ -223,7 +231,7 @@ type asker struct {
 }
 
 func (a *arena) askerAt(from net.IP) *asker {
-	return &asker{"http://" + a.server.rest + "/_/api/1.0/", &http.Client{
+	return &asker{"http://" + a.REST + "/_/api/1.0/", &http.Client{
 		Timeout: 30 * time.Second,
 		Transport: &http.Transport{
 			MaxIdleConnsPerHost: 100,

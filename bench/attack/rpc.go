@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -61,24 +63,21 @@ func frameLies(ctx context.Context, a *arena) (outcome, error) {
 		{0xd3, 0x80, 0, 0, 0, 0, 0, 0, 0},             // less than nothing
 		{0xce}, {0x94}, {0x00}, {0xc1},
 	}
-	n, last := connectionsAllowed(a.size.slow), a.size.last
-	if a.size.full {
+	n, last := connectionsAllowed(a.Size.Slow), a.Size.Last
+	if a.Size.Full {
 		last = authWithin + cutSlack
 	}
 	var next atomic.Int64
 	o := a.during(ctx, last, func(ctx context.Context, c *crowd) {
-		// At most 128 of one address may be silent.
-		for first := 0; first < n; first += 100 {
-			c.hold(ctx, min(100, n-first), 2*first, a.server.rpc, func(ctx context.Context, nc net.Conn) error {
-				if _, err := nc.Write(lies[int(next.Add(1))%len(lies)]); err != nil {
-					return err
-				}
-				return quiet(ctx, nc)
-			})
-		}
+		c.hold(ctx, n, silentPerAddress, 0, a.RPC, func(ctx context.Context, nc net.Conn) error {
+			if _, err := nc.Write(lies[int(next.Add(1))%len(lies)]); err != nil {
+				return err
+			}
+			return quiet(ctx, nc)
+		})
 	})
-	if a.size.full {
-		o.perConnectionMax, o.cutMax = perConnectionMax, authWithin+cutSlack
+	if a.Size.Full {
+		o.PerConnectionMax, o.CutMax = perConnectionMax, authWithin+cutSlack
 	}
 	return o, nil
 }
@@ -152,16 +151,16 @@ func bombs(ctx context.Context, a *arena) (outcome, error) {
 	frames, bodies := rpcBombs(), restBombs()
 	types := []string{"application/json", "application/x-www-form-urlencoded", "application/json\r\nContent-Encoding: gzip"}
 	var thrown, refused atomic.Int64
-	inside, stop := context.WithTimeout(ctx, a.size.last)
+	inside, stop := context.WithTimeout(ctx, a.Size.Last)
 	defer stop()
 	var wg sync.WaitGroup
 	for w := range bombWorkers {
 		wg.Go(func() {
 			for i := w; inside.Err() == nil; i++ {
-				to, bomb := a.server.rpc, frames[i%len(frames)]
+				to, bomb := a.RPC, frames[i%len(frames)]
 				if i%3 == 0 {
 					body := bodies[i/3%len(bodies)]
-					to = a.server.rest
+					to = a.REST
 					bomb = []byte("POST /_/api/1.0/device/for_users.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: " +
 						types[i/3%len(types)] + "\r\nContent-Length: " + itoa(len(body)) + "\r\n\r\n" + body)
 				}
@@ -174,8 +173,8 @@ func bombs(ctx context.Context, a *arena) (outcome, error) {
 	}
 	wg.Wait()
 	return outcome{
-		requests: int(thrown.Load()), refused: int(refused.Load()),
-		memoryMax: memoryMax / 4, cpuMax: 5 * time.Millisecond,
+		Requests: int(thrown.Load()), Refused: int(refused.Load()),
+		MemoryMax: memoryMax / 4, CPUMax: 5 * time.Millisecond,
 	}, nil
 }
 
@@ -199,7 +198,7 @@ func throw(ctx context.Context, from net.IP, to string, b []byte) bool {
 // garbage sends noise, and right beginnings that end in noise.
 func garbage(ctx context.Context, a *arena) (outcome, error) {
 	var sent, refused atomic.Int64
-	inside, stop := context.WithTimeout(ctx, a.size.last)
+	inside, stop := context.WithTimeout(ctx, a.Size.Last)
 	defer stop()
 	starts := [][]byte{
 		nil, []byte("GET /_/api/1.0/"), []byte("POST /_/api/1.0/login.json HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n"),
@@ -215,9 +214,9 @@ func garbage(ctx context.Context, a *arena) (outcome, error) {
 				if i%2 == 0 { // so that some of it is lines
 					noise = []byte(strings.ToValidUTF8(string(noise), "\r\n"))
 				}
-				to := a.server.rest
+				to := a.REST
 				if i%3 == 0 {
-					to = a.server.rpc
+					to = a.RPC
 				}
 				nc, err := dialFrom(inside, network(i%2000), to)
 				sent.Add(1)
@@ -238,5 +237,5 @@ func garbage(ctx context.Context, a *arena) (outcome, error) {
 		})
 	}
 	wg.Wait()
-	return outcome{requests: int(sent.Load()), refused: int(refused.Load()), memoryMax: memoryMax / 4}, nil
+	return outcome{Requests: int(sent.Load()), Refused: int(refused.Load()), MemoryMax: memoryMax / 4}, nil
 }

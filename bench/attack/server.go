@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -66,7 +68,6 @@ func (t *tail) String() string {
 func build(ctx context.Context, dir string) (string, error) {
 	bin := filepath.Join(dir, "keystead")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", bin, "github.com/keystead/keystead/cmd/keystead")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if b, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the server: %w\n%s", err, b)
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -31,13 +33,13 @@ type victim struct {
 	saw latencies
 }
 
-// verifier is a strict client of the server that remembers nothing.
-func (s *server) verifier() (*client.Verifier, error) {
-	kid, err := client.ParseKID(s.kid)
+// verifier is a strict client of the server at host:port that remembers nothing.
+func verifier(address, kid string) (*client.Verifier, error) {
+	k, err := client.ParseKID(kid)
 	if err != nil {
 		return nil, err
 	}
-	return client.NewVerifier(client.NewServer("http://"+s.rest, []client.KID{kid}, time.Now, rand.Reader), nil), nil
+	return client.NewVerifier(client.NewServer("http://"+address, []client.KID{k}, time.Now, rand.Reader), nil), nil
 }
 
 // password is the victim's.
@@ -46,7 +48,7 @@ var password = []byte("correct horse")
 func newVictim(ctx context.Context, s *server) (*victim, error) {
 	v := &victim{server: s}
 	for _, name := range []string{"friend", "victim"} {
-		ver, err := s.verifier()
+		ver, err := verifier(s.rest, s.kid)
 		if err != nil {
 			return nil, err
 		}

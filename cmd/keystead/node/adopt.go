@@ -25,6 +25,9 @@ func Adopt(cfg config.Config, out io.Writer) (err error) {
 	if _, err := keyfile.Load(cfg.Data.Dir); err != nil {
 		return fmt.Errorf("signing key: %w", err)
 	}
+	if err := sameOwner(cfg.Data.Dir); err != nil {
+		return err
+	}
 	st, err := store.Open(store.Options{Dir: storeDir(cfg.Data.Dir), Clock: clock.Monotone(clock.System()), Rand: rand.Reader})
 	if errors.Is(err, store.ErrLocked) {
 		return fmt.Errorf("a server runs on %s, so the folder needs no adoption: %w", cfg.Data.Dir, err)

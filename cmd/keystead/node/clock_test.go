@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,10 +18,14 @@ const year = 365 * 24 * time.Hour
 // clocks are the right time, and a machine whose clock is off by something.
 type clocks struct {
 	right *clock.Fake
-	off   time.Duration
+	by    atomic.Int64 // in nanoseconds; the server reads it while tests set it
 }
 
-func (c *clocks) machine() time.Time { return c.right.Now().Add(c.off) }
+func (c *clocks) off() time.Duration { return time.Duration(c.by.Load()) }
+
+func (c *clocks) setOff(by time.Duration) { c.by.Store(int64(by)) }
+
+func (c *clocks) machine() time.Time { return c.right.Now().Add(c.off()) }
 
 // clockLab is a server with one account, by clocks that are right so far.
 type clockLab struct {
@@ -64,7 +69,7 @@ func (c *clockLab) signUp() *client.Account {
 		Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "the device",
 	})
 	if err != nil {
-		c.t.Fatalf("sign up by a clock that is off by %s: %v", c.off, err)
+		c.t.Fatalf("sign up by a clock that is off by %s: %v", c.off(), err)
 	}
 	return a
 }
@@ -96,7 +101,7 @@ func (c *clockLab) works() {
 		second(a.AddDevice(ctx, "another device", client.DeviceMobile)),
 	} {
 		if err != nil {
-			c.t.Fatalf("step %d by a clock that is off by %s: %v", i, c.off, err)
+			c.t.Fatalf("step %d by a clock that is off by %s: %v", i, c.off(), err)
 		}
 	}
 }
@@ -108,10 +113,10 @@ func (c *clockLab) alive(session, token bool) {
 	c.t.Helper()
 	err := c.r.client.CheckSession(context.Background(), c.session)
 	if (err == nil) != session {
-		c.t.Fatalf("session by a clock that is off by %s: %v", c.off, err)
+		c.t.Fatalf("session by a clock that is off by %s: %v", c.off(), err)
 	}
 	if got := c.r.verdict(c.t, c.token); (got == "verified") != token {
-		c.t.Fatalf("device token by a clock that is off by %s: %s", c.off, got)
+		c.t.Fatalf("device token by a clock that is off by %s: %s", c.off(), got)
 	}
 }
 
@@ -123,7 +128,7 @@ func (c *clockLab) stopsItself() {
 	select {
 	case <-c.r.ended:
 	case <-time.After(20 * time.Second):
-		c.t.Fatalf("the server goes on by a clock that is off by %s", c.off)
+		c.t.Fatalf("the server goes on by a clock that is off by %s", c.off())
 	}
 	if !errors.Is(c.r.err, errClock) {
 		c.t.Fatalf("the server stopped for another reason: %v", c.r.err)
@@ -139,7 +144,7 @@ func (c *clockLab) refusesToStart() {
 	r, err := c.start()
 	if err == nil {
 		_ = r.stop()
-		c.t.Fatalf("a server starts by a clock that is off by %s", c.off)
+		c.t.Fatalf("a server starts by a clock that is off by %s", c.off())
 	}
 	if !errors.Is(err, errClock) || !strings.Contains(err.Error(), "\n") {
 		c.t.Fatalf("the start fails for another reason, or without a word on what to do: %v", err)
@@ -152,7 +157,7 @@ func (c *clockLab) restart() {
 	c.r = c.mustStart(c.t)
 	a, err := client.Login(context.Background(), c.r.verifier(c.w), c.me.Username, "", client.CheapStream([]byte(c.me.Username)))
 	if err != nil {
-		c.t.Fatalf("log in after a restart by a clock that is off by %s: %v", c.off, err)
+		c.t.Fatalf("log in after a restart by a clock that is off by %s: %v", c.off(), err)
 	}
 	c.me = a
 }
@@ -166,7 +171,7 @@ func TestClockGoesBackALittle(t *testing.T) {
 		t.Run(back.String(), func(t *testing.T) {
 			t.Parallel()
 			c := newClockLab(t)
-			c.off = -back
+			c.setOff(-back)
 			c.works()
 			c.alive(true, true)
 			c.restart()
@@ -178,7 +183,7 @@ func TestClockGoesBackALittle(t *testing.T) {
 				_ = c.r.beat(t.Context())
 			}
 			c.alive(false, true)
-			c.off = 0
+			c.setOff(0)
 			c.works()
 			c.check()
 		})
@@ -192,10 +197,10 @@ func TestClockGoesBackALittle(t *testing.T) {
 func TestClockGoesBackFar(t *testing.T) {
 	t.Parallel()
 	c := newClockLab(t)
-	c.off = -10 * year
+	c.setOff(-10 * year)
 	c.stopsItself()
 	c.refusesToStart()
-	c.off = 0
+	c.setOff(0)
 	c.restart()
 	c.alive(true, true)
 	c.works()
@@ -209,11 +214,11 @@ func TestClockStandsStill(t *testing.T) {
 	c := newClockLab(t)
 	for range 11 {
 		c.right.Advance(time.Hour)
-		c.off -= time.Hour
+		c.setOff(c.off() - time.Hour)
 		c.works()
 	}
 	c.alive(true, true)
-	c.off = 0
+	c.setOff(0)
 	c.works()
 	c.alive(true, true)
 	for range 2 {
@@ -230,10 +235,10 @@ func TestClockStandsStill(t *testing.T) {
 func TestClockLeapsALittle(t *testing.T) {
 	t.Parallel()
 	c := newClockLab(t)
-	c.off = 11 * time.Hour
+	c.setOff(11 * time.Hour)
 	c.works()
 	c.alive(true, true)
-	c.off = 0
+	c.setOff(0)
 	c.works()
 	c.restart()
 	c.works()
@@ -247,10 +252,10 @@ func TestClockLeapsALittle(t *testing.T) {
 func TestClockLeapsFar(t *testing.T) {
 	t.Parallel()
 	c := newClockLab(t)
-	c.off = 10 * year
+	c.setOff(10 * year)
 	c.stopsItself()
 	c.refusesToStart()
-	c.off = 0
+	c.setOff(0)
 	c.restart()
 	c.alive(true, true)
 	c.works()
@@ -271,7 +276,7 @@ func TestClockLeapsNowAndThen(t *testing.T) {
 	t.Parallel()
 	c := newClockLab(t)
 	for i, off := range []time.Duration{5 * time.Hour, -5 * time.Hour, 0, 11 * time.Hour, -time.Second, 2 * time.Hour, 0} {
-		c.off = off
+		c.setOff(off)
 		c.right.Advance(time.Duration(i) * time.Minute)
 		c.works()
 		if i%3 == 2 {

@@ -14,6 +14,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/compat/wire/gregor1"
+	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/limits"
 )
 
@@ -225,6 +226,64 @@ func TestExemptAddresses(t *testing.T) {
 	}
 	if got := p.full(a, true, &l) + ", " + p.full(a, false, &l); got != overConns+", "+overAddress {
 		t.Error(got)
+	}
+}
+
+// Calls are counted by the user once there is one, on all connections together, and
+// by the address before; tokens that are not good are counted by the address. Others
+// are not held up.
+func TestRates(t *testing.T) {
+	now := clock.NewFake(time.Unix(1_700_000_000, 0))
+	rate := limits.Rate{Burst: 10, Refill: 1, Per: time.Minute}
+	d := openDoor(t, Limits{}, func(o *Options) {
+		o.Rates = limits.New([]limits.Limit{
+			{Name: limits.CallByAddress, Scope: limits.ByAddress, Rate: limits.Rate{Burst: 30, Refill: 1, Per: time.Minute}},
+			{Name: limits.CallByUser, Scope: limits.ByUser, Rate: rate},
+			{Name: limits.TokenByAddress, Scope: limits.ByAddress, Rate: limits.Rate{Burst: 2, Refill: 1, Per: time.Minute}},
+		}, limits.Options{Clock: now.Now})
+	})
+	version := func(c *testClient) int {
+		if st := c.call(0, "gregor.1.incoming.version", map[string]any{}, nil); st != nil {
+			return st.Code
+		}
+		return 0
+	}
+	one, two, other := d.login(t, "alice"), d.login(t, "alice/2"), d.login(t, "bob")
+	for i := range 5 {
+		if a, b := version(one), version(two); a != 0 || b != 0 {
+			t.Fatalf("call %d: %d, %d", i, a, b)
+		}
+	}
+	if a, b, c := version(one), version(two), version(other); a != status.RateLimit || b != status.RateLimit || c != 0 {
+		t.Errorf("beyond the burst: %d, %d, another user %d", a, b, c)
+	}
+	now.Advance(time.Minute)
+	if got := version(one); got != 0 {
+		t.Errorf("a minute later: %d", got)
+	}
+	guess := func(want int) {
+		t.Helper()
+		if st := d.dial(t).call(2, "chat.1.remote.syncAll", syncAllArg("mallory", 0), nil); st == nil || st.Code != want {
+			t.Errorf("%+v, want %d", st, want)
+		}
+	}
+	guess(status.BadSession)
+	guess(status.BadSession)
+	guess(status.RateLimit)
+	stranger := d.dial(t)
+	for i := 0; ; i++ {
+		if st := stranger.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
+			if st.Code != status.RateLimit {
+				t.Errorf("%+v", st)
+			}
+			break
+		}
+		if i > 30 {
+			t.Fatal("a stranger's pings are never refused")
+		}
+	}
+	if err := stranger.closed(); err != nil {
+		t.Errorf("a stranger who calls too much stays: %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/observe"
 )
 
@@ -38,6 +39,11 @@ func (c *conn) handle(f frame, body []byte) {
 		c.release()
 	}
 	rt, known := c.srv.routes[f.method]
+	if err := c.mayCall(); err != nil {
+		c.srv.budget.give(cap(body))
+		c.answer(&f, rt, known, nil, err)
+		return
+	}
 	if rt.inline {
 		defer c.srv.budget.give(cap(body))
 		c.serve(c.ctx, &f, rt, known)
@@ -55,6 +61,21 @@ func (c *conn) handle(f frame, body []byte) {
 		defer c.recovered(f.method)
 		c.serve(ctx, &f, rt, known)
 	}()
+}
+
+// mayCall counts a call against its rate limit: by the user, or by the address while
+// nobody knows who calls. Who is refused without having authenticated has to go.
+func (c *conn) mayCall() error {
+	who, name := c.from, limits.CallByAddress
+	id := c.session()
+	if id != nil {
+		who.User, name = id.UID, limits.CallByUser
+	}
+	_, err := c.srv.opts.Rates.Take(who, name)
+	if err != nil && id == nil {
+		c.drain()
+	}
+	return err
 }
 
 // begin registers a call, unless too many are running.

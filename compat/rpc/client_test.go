@@ -122,11 +122,15 @@ type door struct {
 	served chan error
 }
 
-func openDoor(t *testing.T, l Limits) *door {
+func openDoor(t *testing.T, l Limits, change ...func(*Options)) *door {
 	t.Helper()
 	auth := &fakeAuth{}
 	g := gregor.New(gregor.Options{Log: &memLog{}, Clock: time.Now, Rand: &counter{}})
-	s, err := New(Options{Auth: auth, Gregor: g, Clock: time.Now, Limits: l, Version: "test"})
+	o := Options{Auth: auth, Gregor: g, Clock: time.Now, Limits: l, Version: "test"}
+	for _, c := range change {
+		c(&o)
+	}
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

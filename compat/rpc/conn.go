@@ -17,6 +17,7 @@ import (
 
 	"github.com/keystead/keystead/chatlog/gregor"
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/observe"
 )
 
@@ -38,6 +39,7 @@ type conn struct {
 	srv   *Server
 	nc    net.Conn
 	place netip.Prefix
+	from  limits.Who    // without a user
 	mute  *list.Element // in the server's silent ones; guarded by its lock
 	gone  bool          // the place was given back; the same
 	in    *bufio.Reader
@@ -69,9 +71,9 @@ type conn struct {
 	settling  atomic.Bool
 }
 
-func newConn(s *Server, nc net.Conn, place netip.Prefix) *conn {
+func newConn(s *Server, nc net.Conn, place netip.Prefix, from limits.Who) *conn {
 	c := &conn{
-		srv: s, nc: nc, place: place,
+		srv: s, nc: nc, place: place, from: from,
 		in:      bufio.NewReaderSize(nc, readStep),
 		authBy:  s.opts.Clock().Add(s.limits.AuthWithin),
 		running: make(map[int64]*call),

@@ -9,6 +9,7 @@ import (
 	"github.com/keystead/keystead/chatlog/gregor"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/compat/wire/keybase1"
+	"github.com/keystead/keystead/engine/limits"
 )
 
 // statusOf is the one mapping from our errors to what crosses the wire. What it does
@@ -16,8 +17,11 @@ import (
 // operator's log.
 func statusOf(err error) keybase1.Status {
 	var e *status.Error
+	var refused *limits.Refused
 	switch {
 	case errors.As(err, &e):
+	case errors.As(err, &refused):
+		e = status.New(status.RateLimit, "RATE_LIMIT", "too many calls; please wait a little and try again")
 	case errors.Is(err, errMalformed), errors.Is(err, errTooLarge):
 		e = status.Input("the argument of the call cannot be used")
 	case errors.Is(err, gregor.ErrRefused):

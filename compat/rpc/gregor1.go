@@ -9,6 +9,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/compat/wire/gregor1"
+	"github.com/keystead/keystead/engine/limits"
 )
 
 // Limits of authentication.
@@ -33,11 +34,17 @@ func (c *conn) authenticate(ctx context.Context, token string) (*session, error)
 		c.drain()
 		return nil, badSession("too many bad session tokens")
 	}
+	// Checking a token costs a signature. Good ones are not counted.
+	bad, err := c.srv.opts.Rates.Take(c.from, limits.TokenByAddress)
+	if err != nil {
+		return nil, err
+	}
 	uid, name, device, sid, err := c.srv.opts.Auth.AuthenticateNIST(ctx, token)
 	if err != nil {
 		c.authFails.Add(1)
 		return nil, fmt.Errorf("authenticate: %w", err)
 	}
+	bad.Return()
 	id := &session{uid, name, device, sid}
 	if c.id.CompareAndSwap(nil, id) {
 		c.srv.authenticated(c)

@@ -62,6 +62,8 @@ type Options struct {
 	Metrics prometheus.Registerer // default: metrics are kept but not registered
 	Limits  Limits                // zero fields: DefaultLimits
 	Version string                // answered by gregor.1.incoming.version
+	// Rates are the rate limits; nil refuses nobody.
+	Rates *limits.Set
 	// Exempt reports addresses to which no limit by address applies; nil: none.
 	Exempt func(netip.Addr) bool
 }
@@ -201,7 +203,7 @@ func (s *Server) admit(nc net.Conn) {
 		return
 	}
 	s.places.take(addr)
-	c := newConn(s, nc, addr)
+	c := newConn(s, nc, addr, limits.Who{Addr: ip})
 	c.mute = s.silent.PushBack(c)
 	s.conns[c] = struct{}{}
 	s.open.Add(1)

@@ -60,6 +60,8 @@ const (
 	PostByUser            Name = "post-by-user"
 	ReportByAddress       Name = "report-by-address"
 	KexByAddress          Name = "kex-by-address"
+	CallByAddress         Name = "call-by-address"
+	CallByUser            Name = "call-by-user"
 	TokenByAddress        Name = "token-by-address"
 	SessionByUser         Name = "session-by-user"
 	LoginByNameAndAddress Name = "login-by-name-and-address"
@@ -147,6 +149,8 @@ func Table() []Limit {
 		{PostByUser, ByUser, Rate{300, 2, time.Second}, "", "writes of one user"},
 		{ReportByAddress, ByAddress, Rate{60, 6, time.Minute}, "", "reports of trouble"},
 		{KexByAddress, ByAddress, Rate{300, 10, time.Second}, "", "messages between two devices of which one is being added"},
+		{CallByAddress, ByAddress, Rate{2000, 100, time.Second}, "", "RPC calls on connections that have not said who they are"},
+		{CallByUser, ByUser, Rate{2000, 100, time.Second}, "", "RPC calls of one user"},
 		{TokenByAddress, ByAddress, Rate{120, 60, time.Minute}, "", "session tokens that are not good"},
 		{SessionByUser, ByUser, Rate{30, 10, time.Minute}, "", "sessions that a device asks for"},
 		// LoginByName stands before the limit that it spares: it must see that one

@@ -273,7 +273,7 @@ func (n *node) buildDoors() error {
 	n.rpc, err = rpc.New(rpc.Options{
 		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,
 		Gregor: gregor.New(gregor.Options{Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log}),
-		Exempt: rates.Exempt, Limits: rpc.Limits{Conns: connections},
+		Rates:  rates, Exempt: rates.Exempt, Limits: rpc.Limits{Conns: connections},
 	})
 	return err
 }

@@ -34,11 +34,13 @@ import (
 // memory that the test can break. Their long forms are asked for by flags; `make crash`
 // does.
 var (
-	seedFlag  = flag.Uint64("seed", 1, "what the tests with chance try")
-	cutsFlag  = flag.Int("cuts", 40, "TestPowerLoss: how often the power is cut")
-	nthFlag   = flag.Int("nth", 23, "TestEveryWriteFails: every n-th write operation fails; 1: each")
+	seedFlag = flag.Uint64("seed", 1, "what the tests with chance try")
+	cutsFlag = flag.Int("cuts", 40, "TestPowerLoss: how often the power is cut")
+	nthFlag  = flag.Int("nth", 23, "TestEveryWriteFails: every n-th write operation fails; 1: each")
+	//lint:ignore U1000 of tests that are asked for by it
 	stepsFlag = flag.Int("steps", 1500, "TestHistories: steps of all accounts together")
-	mutFlag   = flag.Int("mutants", 2500, "TestMutants: about how many mutants are tried")
+	//lint:ignore U1000 of tests that are asked for by it
+	mutFlag = flag.Int("mutants", 2500, "TestMutants: about how many mutants are tried")
 )
 
 // lab is a place for a server: a disk, a key, a clock.

@@ -259,5 +259,8 @@ func (c *call) body(v any) error {
 	if dec.More() {
 		return status.Input("something follows the JSON body")
 	}
+	if err := namesOnce(c.content); err != nil {
+		return status.Input("the body is ambiguous: %v", err)
+	}
 	return nil
 }

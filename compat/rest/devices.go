@@ -50,13 +50,16 @@ func deviceUpdate(c *call) (any, error) {
 		return nil, status.InputField("lks_client_half", "not encrypted to the key named in kid")
 	}
 	platform := c.raw("platform")
-	if len(platform) > 64 {
-		return nil, status.InputField("platform", "too long")
+	if !platformOK(platform) {
+		return nil, status.InputField("platform", "not a name of a platform")
 	}
 	return none{}, c.update(func(tx *store.Tx) error {
 		acct, err := accounts.Get(tx, c.who.UID)
 		if err != nil {
 			return err
+		}
+		if generation < passphraseUnknown || generation > int64(acct.Generation) {
+			return status.InputField("ppgen", "no generation of the passphrase")
 		}
 		err = accounts.UpdateDevice(tx, acct.UID, id, func(d *accounts.Device) {
 			d.Type, d.Platform = string(typ), platform
@@ -72,6 +75,22 @@ func deviceUpdate(c *call) (any, error) {
 		accounts.Put(tx, acct)
 		return nil
 	})
+}
+
+// passphraseUnknown is the generation that a client sends if it does not know it.
+// client: go/libkb/lksec.go:NewLKSecWithFullSecret
+const passphraseUnknown = -1
+
+// platformMax bounds the name of a platform, in bytes. client: go/libkb/env.go:GetPlatformString
+const platformMax = 64
+
+func platformOK(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) <= platformMax
 }
 
 // cloneToken: POST device/clone_detection_token.

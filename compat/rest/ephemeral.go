@@ -69,8 +69,9 @@ func userEKBoxes(in []userEKBoxJSON) ([]keyboxes.UserEKBox, error) {
 		if err != nil {
 			return nil, status.Input("bad device in a box: %v", err)
 		}
-		if len(b.Box) == 0 || len(b.Box) > 2*kbsig.BoxBytesMax {
-			return nil, status.Input("box of an unacceptable length")
+		// That it is a whole box. client: go/ephemeral/user_ek.go:boxUserEKForDevices
+		if _, err := kbsig.DecodeArmoredEncryption(b.Box); err != nil {
+			return nil, status.Input("not a box: %v", err)
 		}
 		out = append(out, keyboxes.UserEKBox{Box: b.Box, DeviceID: d, DeviceEKGeneration: b.Generation})
 	}
@@ -85,7 +86,7 @@ func postUserEK(c *call) (any, error) {
 	}
 	var in []userEKBoxJSON
 	if raw := c.raw("boxes"); raw != "" {
-		if len(raw) > argBytesMax || json.Unmarshal([]byte(raw), &in) != nil {
+		if len(raw) > argBytesMax || json.Unmarshal([]byte(raw), &in) != nil || namesOnce([]byte(raw)) != nil {
 			return nil, status.InputField("boxes", "not a list of boxes")
 		}
 	}

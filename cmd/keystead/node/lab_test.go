@@ -198,15 +198,16 @@ func (t tap) RoundTrip(req *http.Request) (*http.Response, error) {
 // acknowledged reports an answer of success.
 func acknowledged(body []byte) bool { return bytes.HasPrefix(body, []byte(`{"status":{"code":0,`)) }
 
-// groupOf is the number of the newest group that a state of the store holds.
-func groupOf(r store.Reader) (uint64, error) {
-	b, err := r.Get(keys.Meta("group"))
-	if errors.Is(err, store.ErrNotFound) {
-		return 0, nil
-	}
-	var n uint64
-	for _, c := range b {
-		n = n<<8 | uint64(c)
+// groupOf is the number of the newest group that a state of the store holds: each write
+// makes another.
+func groupOf(r store.Reader) (n uint64, err error) {
+	lo := keys.Meta("group-")
+	err = r.Scan(lo, keys.End(lo), func(k, _ []byte) error {
+		_, err := fmt.Sscanf(string(k[len(lo):]), "%x", &n)
+		return err
+	})
+	if err == nil && n == 0 {
+		err = errors.New("no group is numbered: has the store changed?")
 	}
 	return n, err
 }

@@ -104,7 +104,10 @@ func testPowerLoss(t *testing.T, rng *rand.Rand, percent, cuts int) {
 			if r := r.Load(); r != nil {
 				v := r.store.View()
 				defer v.Close()
-				p.group, _ = groupOf(v)
+				var err error
+				if p.group, err = groupOf(v); err != nil {
+					t.Error(err)
+				}
 			}
 			return p
 		},

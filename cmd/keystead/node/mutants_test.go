@@ -1,0 +1,343 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/keystead/keystead/bench/client"
+	"github.com/keystead/keystead/engine/faultfs"
+)
+
+// scene is a request that is right in the state that comes before it.
+type scene struct {
+	name     string
+	endpoint string
+	// ask sends it; it is held back.
+	ask func(context.Context, *cast) error
+}
+
+// cast is who takes part in a scene: somebody with two devices who follows another.
+type cast struct {
+	alice, bob *client.Account
+	tablet     *client.Device
+	follow     string // the id of the link's signature
+	session    *client.Session
+	lease      string
+}
+
+var scenes = []scene{
+	{"sign up", "signup", func(ctx context.Context, c *cast) error {
+		_, err := client.Signup(ctx, c.alice.Verifier, client.SignupOptions{Name: "charlie", Stream: client.CheapStream([]byte{1}), DeviceName: "desk"})
+		return err
+	}},
+	{"log in", "login", func(ctx context.Context, c *cast) error {
+		_, err := client.Login(ctx, c.alice.Verifier, "alice", "", client.CheapStream([]byte("alice")))
+		return err
+	}},
+	{"first device", "key/multi", func(ctx context.Context, c *cast) error {
+		_, err := client.Signup(ctx, c.alice.Verifier, client.SignupOptions{Name: "charlie", Stream: client.CheapStream([]byte{1}), DeviceName: "desk"})
+		return err
+	}},
+	{"device halves", "device/update", func(ctx context.Context, c *cast) error {
+		_, err := c.alice.AddDevice(ctx, "phone", client.DeviceMobile)
+		return err
+	}},
+	{"another device", "key/multi", func(ctx context.Context, c *cast) error {
+		_, err := c.alice.AddDevice(ctx, "phone", client.DeviceMobile)
+		return err
+	}},
+	{"new session", "new_session", func(ctx context.Context, c *cast) error {
+		_, err := c.alice.NewSession(ctx)
+		return err
+	}},
+	{"lease over keys", "downgrade/key", func(ctx context.Context, c *cast) error { return c.alice.RevokeDevice(ctx, c.tablet.ID) }},
+	{"revoke a device", "key/multi", func(ctx context.Context, c *cast) error { return c.alice.RevokeDevice(ctx, c.tablet.ID) }},
+	{"roll", "key/multi", func(ctx context.Context, c *cast) error { return c.alice.RollPUK(ctx) }},
+	{"follow", "follow", func(ctx context.Context, c *cast) error { return c.bob.Follow(ctx, c.alice.UID) }},
+	{"unfollow", "follow", func(ctx context.Context, c *cast) error { return c.alice.Unfollow(ctx, c.bob.UID) }},
+	{"lease over signatures", "downgrade/sig", func(ctx context.Context, c *cast) error { return c.alice.RevokeSigs(ctx, c.follow) }},
+	{"revoke a signature", "sig/revoke", func(ctx context.Context, c *cast) error { return c.alice.RevokeSigs(ctx, c.follow) }},
+	{"cancel a lease", "downgrade/cancel", func(ctx context.Context, c *cast) error {
+		_, err := c.alice.Server().Post(ctx, "downgrade/cancel", url.Values{"downgrade_lease_id": {c.lease}}, c.alice.NIST(c.alice.Device))
+		return err
+	}},
+	{"device ephemeral key", "user/device_ek", func(ctx context.Context, c *cast) error {
+		_, err := c.alice.PostDeviceEK(ctx, c.alice.Device)
+		return err
+	}},
+	{"user ephemeral key", "user/user_ek", func(ctx context.Context, c *cast) error {
+		_, err := c.alice.PostUserEK(ctx)
+		return err
+	}},
+	{"clone token", "device/clone_detection_token", func(ctx context.Context, c *cast) error {
+		_, _, err := c.alice.CloneToken(ctx, c.alice.Device, [16]byte{1}, [16]byte{2})
+		return err
+	}},
+	{"links by sig/multi", "sig/multi", func(ctx context.Context, c *cast) error {
+		c.bob.EditPost = nil
+		l, err := c.linkOf(ctx, c.bob.Follow, c.alice.UID)
+		if err != nil {
+			return err
+		}
+		_, err = c.bob.Server().PostJSON(ctx, "sig/multi", map[string]any{"sigs": []any{map[string]any{
+			"sig": b64(l.Packet), "sig_inner": string(l.Inner), "signing_kid": l.Spec.Signer.KID().String(), "type": l.Spec.Type,
+		}}}, c.bob.NIST(c.bob.Device))
+		return err
+	}},
+}
+
+var errBuilt = errors.New("the link has been built")
+
+// linkOf builds the link of a deed without posting it.
+func (c *cast) linkOf(ctx context.Context, deed func(context.Context, client.UID) error, u client.UID) (*client.SignedLink, error) {
+	srv := c.bob.Server()
+	through := srv.HTTP.Transport
+	srv.HTTP.Transport = &holder{RoundTripper: through, endpoint: "follow"}
+	err := deed(ctx, u)
+	srv.HTTP.Transport = through
+	if !errors.Is(err, errHeld) {
+		return nil, fmt.Errorf("%w: %v", errBuilt, err)
+	}
+	return c.bob.Sent[0], nil
+}
+
+// harmless are the mutants that a server may take, by scene, place and change; each row
+// says why. Everything else must be refused.
+var harmless = []struct{ scene, path, what, why string }{
+	// Any request.
+	{`.*`, `path`, `no suffix|double slash|dots`, "the same endpoint, written otherwise"},
+	{`.*`, `X-.*`, `double`, "the first counts, which is the right one"},
+	{`log in|sign up`, `X-.*`, `.*`, "nobody asks who signs up or logs in"},
+	{jsonScenes, `content type`, `.*`, "the endpoint takes nothing but JSON"},
+	{`.*`, `content type`, `multipart`, "then there is no argument, and none is needed"},
+
+	// JSON that says the same.
+	{jsonScenes, `body`, `(space|newline) (before|after)`, "white space"},
+	{jsonScenes, `.*`, `space|escaped|escaped name|upper name`, "the same document, written otherwise"},
+	{jsonScenes, `.*`, `add`, "a name that means nothing here"},
+	{jsonScenes, `(.*\.)?[a-z_]+`, `swap`, "members have no order"},
+	{jsonScenes, `per_user_key\.boxes\.\d+`, `swap`, "boxes have no order"},
+
+	// Forms that say the same.
+	{formScenes, `.*`, `escaped|escaped name|add|swap|in query|semicolon`, "the same form, written otherwise"},
+	{formScenes, `.*`, `double|other last|empty last`, "the first counts"},
+	{formScenes, `.*`, `other in query`, "the form counts before the query"},
+	{`new session`, ``, `.*`, "it has no arguments"},
+	{`new session`, `body`, `.*`, "it has no arguments"},
+	{`new session`, `content type`, `.*`, "it has no arguments"},
+	{formScenes, `body`, `space after|newline after|nul after|twice|space before|mark before`, "hits an argument that is free, see there"},
+
+	// What is sent beside a signature repeats what is signed; it may be left out.
+	{linkScenes, `(sigs\.\d\.)?(sig_id_base|sig_id_short|type|is_remote_proof|eldest_kid|is_primary|new_eldest|uid)`,
+		`drop|empty|null|shorter|upper name|list name|no value|empty first`, "may be left out"},
+
+	// What nobody signs and nobody but its owner can judge.
+	{`sign up`, `username`, `flip|shorter|longer|twice|null|true|lower|upper|number|text`, "another free name"},
+	{`sign up`, `salt|pwh|pdpka5_kid`, `flip|bit|upper|lower`, "another password"},
+	{`sign up`, `invitation_id`, `.*`, "the server is open"},
+	{`sign up`, `platform|skip_mail|no_email|verify_email`, `.*`, "not read"},
+	{`sign up`, `random_pw`, `.*`, "what is not true is false"},
+	{`device halves`, `device_id`, `flip|upper|lower`, "the halves of another device to come"},
+	{`device halves`, `lks_server_half`, `bit|upper|lower`, "another half"},
+	{`device halves`, `platform`, `.*`, "another platform, or none"},
+	{`device halves`, `type`, `.*`, "another kind of device; the link says what it is"},
+	{`device halves`, `ppgen`, `drop|empty|no value|upper name|list name|empty first|neg|dec|sign|lead`, "unknown, or the same"},
+	{`clone token`, `prior|stage`, `flip|other's|upper|lower|other first`, "another copy of the device is what is looked for"},
+	{`cancel a lease`, `downgrade_lease_id`, `flip|upper|lower|other's|other first`, "a lease that is not there is cancelled already"},
+	{`log in`, `email_or_username`, `upper|lower|space .*|newline after`, "names have no case"},
+	{`.*`, `per_user_key\.prev`, `bit`, "sealed: only the owner can open it"},
+	{`.*`, `per_user_key\.prev`, `broken lines|newline after`, "base64 may have line breaks"},
+	{`user ephemeral key`, `boxes`, `space .*|newline after`, "white space in JSON"},
+	{`.*`, `pwh_version|ppgen`, `sign|lead`, "the same number"},
+	{`revoke a signature`, `downgrade_lease_id`, `upper`, "the same in hex"},
+	{`user ephemeral key`, `boxes`, `drop|empty|null|array|upper name|list name|no value|empty first`, "no device can read it"},
+}
+
+// The kinds of scenes.
+const (
+	jsonScenes = `first device|another device|revoke a device|roll|links by sig/multi`
+	linkScenes = jsonScenes + `|follow|unfollow|revoke a signature`
+	formScenes = `sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token`
+)
+
+func isHarmless(scene string, m mutant) bool {
+	for _, h := range harmless {
+		if match(h.scene, scene) && match(h.path, m.path) && match(h.what, m.what) {
+			return true
+		}
+	}
+	return false
+}
+
+func match(re, s string) bool { return regexp.MustCompile(`^(?:` + re + `)$`).MatchString(s) }
+
+// TestMutants proves that no request that was right and had one thing changed is taken,
+// or writes anything, unless it is on the list of those that say the same or may say
+// something else; that none makes a handler panic; and that the right one is still taken
+// afterwards. What the list allows leaves a clean audit.
+func TestMutants(t *testing.T) {
+	t.Parallel()
+	stages := make([]*stage, len(scenes))
+	total := 0
+	for i, sc := range scenes {
+		stages[i] = setScene(t, sc)
+		total += len(stages[i].mutants)
+	}
+	oneIn := max(1, total / *mutFlag)
+	rng := rand.New(rand.NewPCG(*seedFlag, 9))
+	tried, taken := 0, 0
+	for _, s := range stages {
+		s.play(t, rng, oneIn)
+		tried, taken = tried+s.tried, taken+s.taken
+	}
+	t.Logf("%d of %d mutants tried, %d taken", tried, total, taken)
+	if tried < *mutFlag*2/3 {
+		t.Errorf("only %d mutants tried", tried)
+	}
+}
+
+// stage is a scene with its request and the state before it.
+type stage struct {
+	scene
+	lab          *lab
+	before       *vfs.MemFS
+	right        request
+	mutants      []mutant
+	r            *run
+	group        uint64
+	tried, taken int
+}
+
+// setScene makes the state before a scene and its request.
+func setScene(t *testing.T, sc scene) *stage {
+	t.Helper()
+	ctx := t.Context()
+	l := newLab(t)
+	r := l.mustStart(t)
+	srv := r.server()
+	hold := &holder{RoundTripper: srv.HTTP.Transport}
+	srv.HTTP.Transport = hold
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("set the scene %s: %v", sc.name, err)
+		}
+	}
+	c := &cast{}
+	for name, who := range map[string]**client.Account{"alice": &c.alice, "bob": &c.bob} {
+		var err error
+		*who, err = client.Signup(ctx, client.NewVerifier(srv, nil), client.SignupOptions{
+			Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "desk of " + name,
+		})
+		must(err)
+	}
+	var err error
+	must(srv.CheckSession(ctx, c.bob.NIST(c.bob.Device))) // the token is known from now on
+	c.tablet, err = c.alice.AddDevice(ctx, "tablet", client.DeviceMobile)
+	must(err)
+	must(c.alice.Follow(ctx, c.bob.UID))
+	c.follow = c.alice.Posted[len(c.alice.Posted)-1].SigID.SigID()
+	must(second(c.alice.PostDeviceEK(ctx, c.tablet)))
+	must(second3(c.alice.CloneToken(ctx, c.alice.Device, [16]byte{}, [16]byte{1})))
+	reply, err := srv.Post(ctx, "downgrade/key", url.Values{"kids": {c.tablet.Sig.KID().String()}}, c.alice.NIST(c.alice.Device))
+	must(err)
+	c.lease = strings.Trim(string(reply.Field("downgrade_lease_id")), `"`)
+
+	hold.endpoint = sc.endpoint
+	if err := sc.ask(ctx, c); !errors.Is(err, errHeld) {
+		t.Fatalf("scene %s: %v", sc.name, err)
+	}
+	s := &stage{scene: sc, lab: l, right: *hold.held}
+	s.mutants = s.right.mutants()
+	srv.Close()
+	must(r.stop())
+	s.before = faultfs.Clone(l.mem, 100, rand.New(rand.NewPCG(0, 0)))
+	return s
+}
+
+func second3[A, B any](_ A, _ B, err error) error { return err }
+
+// reset starts a server in the state before the scene.
+func (s *stage) reset(t *testing.T) {
+	t.Helper()
+	s.end(t)
+	s.r = s.lab.on(faultfs.Clone(s.before, 100, rand.New(rand.NewPCG(0, 0)))).mustStart(t)
+	s.group = s.groupNow(t)
+}
+
+func (s *stage) end(t *testing.T) {
+	t.Helper()
+	if s.r == nil {
+		return
+	}
+	if n := testutil.ToFloat64(s.r.metrics.Panics); n != 0 {
+		t.Errorf("%s: %v handlers panicked", s.name, n)
+	}
+	s.r.mustStop(t)
+	s.r = nil
+}
+
+func (s *stage) groupNow(t *testing.T) uint64 {
+	t.Helper()
+	v := s.r.store.View()
+	defer v.Close()
+	n, err := groupOf(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// play tries one in so many mutants, then the right request.
+func (s *stage) play(t *testing.T, rng *rand.Rand, oneIn int) {
+	s.reset(t)
+	defer s.end(t)
+	for _, m := range s.mutants {
+		if rng.IntN(oneIn) > 0 {
+			continue
+		}
+		s.tried++
+		s.try(t, m)
+	}
+	code, answer, err := s.right.send(s.r.client.HTTP, s.r.uri)
+	if err != nil || code != 0 || s.groupNow(t) == s.group {
+		t.Errorf("%s: the right request: %v %s", s.name, err, answer)
+	}
+}
+
+func (s *stage) try(t *testing.T, m mutant) {
+	q := m.of(s.right)
+	code, answer, err := q.send(s.r.client.HTTP, s.r.uri)
+	if err != nil && !strings.Contains(err.Error(), "invalid header") {
+		t.Errorf("%s, %s, %s: %v", s.name, m.path, m.what, err)
+		return
+	}
+	wrote := s.groupNow(t) != s.group
+	switch {
+	case err == nil && code == 0:
+		s.taken++
+		if !isHarmless(s.name, m) {
+			t.Errorf("taken: %s, %s, %s", s.name, m.path, m.what)
+		}
+		if !wrote {
+			return
+		}
+		if err := s.r.audit(); err != nil {
+			t.Errorf("%s, %s, %s: %v", s.name, m.path, m.what, err)
+		}
+	case wrote:
+		t.Errorf("refused with code %d, and something was written: %s, %s, %s: %.200s", code, s.name, m.path, m.what, answer)
+	default:
+		return
+	}
+	s.reset(t)
+}

@@ -68,6 +68,7 @@ var attacks = []attack{
 	{"slow-headers", "requests whose headers come a byte a second", slowHeaders},
 	{"slow-bodies", "requests whose bodies come a byte a second", slowBodies},
 	{"declared-lengths", "bodies that are declared as large as allowed and never come", declaredLengths},
+	{"fat-requests", "one request as large as allowed on each connection, then silence", fatRequests},
 	{"slow-readers", "large answers that nobody reads", slowReaders},
 	{"frame-lies", "RPC frames that are declared and never come", frameLies},
 	{"bombs", "compressed, nested and counted bombs, on both doors", bombs},

@@ -197,6 +197,27 @@ func declaredLengths(ctx context.Context, a *arena) (outcome, error) {
 	return a.slowly(ctx, signUpHead+strings.Repeat("a", 5000), "", bodyWithin), nil
 }
 
+// fatRequests sends one request as large as allowed on each connection and then
+// nothing: what is kept for a connection between requests must not be what it sent.
+func fatRequests(ctx context.Context, a *arena) (outcome, error) {
+	long := strings.Repeat("a", 7<<10)
+	request := fmt.Sprintf("POST /_/api/1.0/login.json?x=%s HTTP/1.1\r\nHost: x\r\nX-Fat: %s\r\n"+
+		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\nx=%s", long, long, bodyBytesMax/4, strings.Repeat("b", bodyBytesMax/4-2))
+	n := connectionsAllowed(a.Size.Slow)
+	o := a.during(ctx, a.Size.Last, func(ctx context.Context, c *crowd) {
+		c.hold(ctx, n, perAddress, 0, a.REST, func(ctx context.Context, nc net.Conn) error {
+			if _, err := io.WriteString(nc, request); err != nil {
+				return err
+			}
+			return quiet(ctx, nc)
+		})
+	})
+	if a.Size.Full {
+		o.PerConnectionMax = perConnectionMax
+	}
+	return o, nil
+}
+
 // slowReaders asks for the victim's chain again and again, on a fifth as many
 // connections, and reads nothing.
 func slowReaders(ctx context.Context, a *arena) (outcome, error) {

@@ -160,6 +160,26 @@ func TestBodiesArriveWhole(t *testing.T) {
 	}
 }
 
+// TestLargeHeadsEndTheirConnection proves that a connection is not kept with what a
+// large request line or headers needed, and that the request itself is answered.
+func TestLargeHeadsEndTheirConnection(t *testing.T) {
+	d := openDoor(t)
+	for _, tc := range []struct {
+		query, header int
+		ended         bool
+	}{{10, 10, false}, {3000, 500, false}, {headerKeptMax, 1, true}, {1, headerKeptMax, true}, {7000, 7000, true}} {
+		_, body, ended := exchange(t, d.dial(t), fmt.Sprintf("GET /_/api/1.0/merkle/root.json?x=%s HTTP/1.1\r\nHost: x\r\nX-Y: %s\r\n\r\n",
+			strings.Repeat("a", tc.query), strings.Repeat("b", tc.header)))
+		if code, _ := statusIn(t, "merkle/root", body); code != status.OK || ended != tc.ended {
+			t.Errorf("%d and %d bytes: status %d, ended %t", tc.query, tc.header, code, ended)
+		}
+	}
+	line, _, ended := exchange(t, d.dial(t), "GET /elsewhere?x="+strings.Repeat("a", headerKeptMax)+" HTTP/1.1\r\nHost: x\r\n\r\n")
+	if line != "404" || !ended {
+		t.Errorf("elsewhere: HTTP %s, ended %t", line, ended)
+	}
+}
+
 // TestCompressedBodiesAreRefused proves that no body is unpacked.
 func TestCompressedBodiesAreRefused(t *testing.T) {
 	d := openDoor(t)

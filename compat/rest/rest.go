@@ -51,6 +51,9 @@ const (
 	headerBytesMax = 16 << 10
 	// bodyBytesMax bounds any body of a route that names no other limit.
 	bodyBytesMax = 256 << 10
+	// headerKeptMax is up to what size of both a connection is kept for another request:
+	// the HTTP library keeps the memory that they needed with the connection.
+	headerKeptMax = 4 << 10
 	// headerTimeout bounds the time from a connection's beginning, or a request's
 	// first byte, to the end of the headers; a TLS handshake has as much.
 	headerTimeout = 10 * time.Second
@@ -185,6 +188,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	defer settleBody(ctx)
+	if len(ctx.Request.Header.RawHeaders())+len(ctx.Request.Header.RequestURI()) > headerKeptMax {
+		defer ctx.SetConnectionClose() // behind ctx.Error, which begins a new reply
+	}
 	path := string(ctx.Path()) // fasthttp has folded double slashes
 	name, isAPI := endpointOf(path)
 	if !isAPI {

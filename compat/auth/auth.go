@@ -182,9 +182,22 @@ func (a *Auth) accept(ctx context.Context, r store.Reader, n *kbsig.NIST) (*acco
 func nistStatus(err error) error {
 	var f *kbsig.NISTFault
 	if errors.As(err, &f) {
-		return status.New(f.Code, f.Name, "the session token is not acceptable: "+f.Name)
+		sentence := tokenSentences[f]
+		if sentence == "" {
+			sentence = "the session token is malformed"
+		}
+		return status.New(f.Code, f.Name, sentence)
 	}
 	return err
+}
+
+// tokenSentences say what is wrong with a token where a person can do something about
+// it, or could wonder.
+var tokenSentences = map[*kbsig.NISTFault]string{
+	kbsig.NISTExpired:         "the session token has expired",
+	kbsig.NISTBadClock:        "the session token is from the future; check the clock of this device",
+	kbsig.NISTBadLifetime:     "the session token is made for a longer time than this server allows",
+	kbsig.NISTSigCannotVerify: "the session token is not signed by the device that it names",
 }
 
 // Login challenges. A challenge is random, expiry and a MAC over both and the

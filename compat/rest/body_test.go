@@ -141,7 +141,7 @@ func TestBodiesArriveWhole(t *testing.T) {
 		want := `"BAD_LOGIN_USER_NOT_FOUND"`
 		switch {
 		case n == 0:
-			want = "missing argument"
+			want = "is missing"
 		case n > mailBytesMax:
 			want = "too long"
 		case n < 2 || n > 16:

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -150,10 +151,10 @@ func (c *call) has(name string) bool { return c.raw(name) != "" }
 func (c *call) str(name string) (string, error) {
 	v := c.raw(name)
 	if v == "" {
-		return "", status.InputField(name, "missing argument: "+name)
+		return "", status.InputField(name, "the argument "+name+" is missing")
 	}
 	if len(v) > argBytesMax {
-		return "", status.InputField(name, "argument is too long: "+name)
+		return "", status.InputField(name, "the argument "+name+" is too long")
 	}
 	return v, nil
 }
@@ -166,7 +167,7 @@ func (c *call) integer(name string, def int64) (int64, error) {
 	}
 	n, err := strconv.ParseInt(v, 10, 64)
 	if err != nil {
-		return 0, status.InputField(name, "not a number: "+name)
+		return 0, status.InputField(name, "the argument "+name+" is not a number")
 	}
 	return n, nil
 }
@@ -189,9 +190,18 @@ func parsed[T any](c *call, name string, parse func(string) (T, error)) (T, erro
 	}
 	out, err := parse(v)
 	if err != nil {
-		return out, status.InputField(name, "bad argument "+name+": "+err.Error())
+		return out, status.InputField(name, "the argument "+name+" cannot be used: "+reason(err))
 	}
 	return out, nil
+}
+
+// reason is what is wrong with an argument, without the words for programs.
+func reason(err error) string {
+	var se *status.Error
+	if errors.As(err, &se) {
+		return se.Desc
+	}
+	return strings.TrimSuffix(err.Error(), ": "+kbsig.ErrBadID.Error())
 }
 
 func (c *call) uid(name string) (kbsig.UID, error)      { return parsed(c, name, kbsig.ParseUID) }
@@ -240,7 +250,7 @@ func (c *call) uidList(name string, max int) ([]kbsig.UID, error) {
 	for _, p := range parts {
 		u, err := kbsig.ParseUID(strings.TrimSpace(p))
 		if err != nil {
-			return nil, status.InputField(name, "bad id in "+name)
+			return nil, status.InputField(name, "the argument "+name+" has a malformed id in it")
 		}
 		out = append(out, u)
 	}

@@ -3,6 +3,10 @@ package rest
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/kbsig"
@@ -99,15 +103,16 @@ func login(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	wrong := status.New(status.BadLoginPassword, "BAD_LOGIN_PASSWORD", "bad password")
-	if acct == nil {
-		if _, err := kbsig.ParseUsername(asked); err == nil {
-			return nil, status.New(status.BadLoginUserNotFound, "BAD_LOGIN_USER_NOT_FOUND", "user not found")
-		}
+	// Clients put "Bad password:" before the sentence.
+	// client: go/libkb/errors.go:PassphraseError
+	wrong := status.New(status.BadLoginPassword, "BAD_LOGIN_PASSWORD", "it is not the password of this account")
+	nobody := status.New(status.BadLoginUserNotFound, "BAD_LOGIN_USER_NOT_FOUND", "there is no account of that name on this server")
+	switch {
+	case acct == nil && strings.Contains(asked, "@"):
+		// Nobody learns whether a mail address has an account.
 		return nil, wrong
-	}
-	if acct.Status == accounts.StatusDeleted {
-		return nil, status.New(status.BadLoginUserNotFound, "BAD_LOGIN_USER_NOT_FOUND", "user not found")
+	case acct == nil || acct.Status == accounts.StatusDeleted:
+		return nil, nobody
 	}
 	if err := c.s.Auth.CheckLogin(acct, c.raw("pdpka4"), c.raw("pdpka5")); err != nil {
 		if errors.Is(err, auth.ErrWrongPassword) {
@@ -188,7 +193,7 @@ func (c *call) signUpArgs() (req identity.SignUp, err error) {
 	req.Cased = c.raw("username")
 	if req.Name, err = kbsig.ParseUsername(req.Cased); err != nil {
 		// The name of the field makes the client ask for another user name.
-		return req, status.InputField("username", "a username has 2 to 16 letters, digits and single underscores, and does not start with one")
+		return req, status.InputField("username", usernameFault(req.Cased))
 	}
 	salt, err := c.hexBytes("salt", 16)
 	if err != nil {
@@ -218,6 +223,30 @@ func (c *call) signUpArgs() (req identity.SignUp, err error) {
 	}
 	req.Invited, req.Invitation = c.s.Signup == accounts.SignupInvitation, c.raw("invitation_id")
 	return req, nil
+}
+
+// usernameFault says what keeps a text from being a username. What looks like a letter
+// and is none is named by its number, because nobody sees the difference.
+func usernameFault(s string) string {
+	for _, r := range s {
+		switch {
+		case r == utf8.RuneError || !unicode.IsPrint(r) || r == ' ':
+			return "a username is made of the letters a to z, digits and single underscores; this one has a space or an unprintable sign in it"
+		case r > unicode.MaxASCII:
+			return fmt.Sprintf("a username is made of the letters a to z, digits and single underscores; %q (%U) is none of them, even if it looks like one", string(r), r)
+		case r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r):
+			return fmt.Sprintf("a username is made of the letters a to z, digits and single underscores; %q is none of them", string(r))
+		}
+	}
+	switch {
+	case s == "":
+		return "the username is missing"
+	case s[0] == '_':
+		return "a username does not begin with an underscore"
+	case strings.Contains(s, "__"):
+		return "a username has no two underscores in a row"
+	}
+	return fmt.Sprintf("a username has 2 to 16 letters and digits; this one has %d", len(s))
 }
 
 // plausibleMail is the client's own rule. client: go/libkb/checkers.go:CheckEmail

@@ -137,7 +137,7 @@ var errorTable = []struct {
 	{accounts.ErrInvitationExpired, *endedInvitation("EXPIRED", "has expired")},
 	{accounts.ErrInvitationWithdrawn, *endedInvitation("WITHDRAWN", "has been withdrawn")},
 	{accounts.ErrNoDevice, status.Error{Code: status.DeviceNotFound, Name: "DEVICE_NOT_FOUND", Desc: "device not found"}},
-	{accounts.ErrTooManyDevices, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "too many devices"}},
+	{accounts.ErrTooManyDevices, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "this account has too many devices, removed ones included"}},
 	{accounts.ErrNoSession, status.Error{Code: status.BadSession, Name: "BAD_SESSION", Desc: "bad or expired session"}},
 	{keyboxes.ErrBadGeneration, status.Error{Code: status.EKBadGeneration, Name: "EPHEMERAL_KEY_BAD_GENERATION", Desc: "wrong generation of an ephemeral key"}},
 	{keyboxes.ErrNoDeviceEK, status.Error{Code: status.EKUnknownDevice, Name: "EPHEMERAL_KEY_UNEXPECTED_BOX", Desc: "a box for a device without an ephemeral key"}},

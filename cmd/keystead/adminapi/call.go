@@ -70,12 +70,12 @@ func dial(ctx context.Context, dataDir string) (net.Conn, error) {
 	return nil, fmt.Errorf("ask the server: %w", err)
 }
 
-// Running says whether a server answers on a data folder.
+// Running says whether a server answers on a data folder, to this account or to
+// another.
 func Running(dataDir string) bool {
 	conn, err := dial(context.Background(), dataDir)
-	if err != nil {
-		return false
+	if err == nil {
+		conn.Close()
 	}
-	conn.Close()
-	return true
+	return !errors.Is(err, ErrNoServer)
 }

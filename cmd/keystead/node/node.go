@@ -2,9 +2,10 @@
 // or loads the signing key and the genesis, and listens on the doors.
 //
 // It decides nothing: rules live in the rooms, settings in cmd/keystead/config. The
-// data folder holds store/ (the database), keys/ (the signing key), archive/ (the plain copy
-// of what was signed) and endpoints.json; the high-water record lies beside the folder, so that restoring
-// the folder does not restore the record with it.
+// data folder holds store/ (the database), keys/ (the signing key), archive/ (the plain
+// copy of what was signed), endpoints.json and, while it runs, control.sock; the
+// high-water record lies beside the folder, so that restoring the folder does not
+// restore the record with it.
 package node
 
 import (

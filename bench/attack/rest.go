@@ -212,9 +212,7 @@ func fatRequests(ctx context.Context, a *arena) (outcome, error) {
 			return quiet(ctx, nc)
 		})
 	})
-	if a.Size.Full {
-		o.PerConnectionMax = perConnectionMax
-	}
+	o.MemoryMax = memoryMax / 2
 	return o, nil
 }
 

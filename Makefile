@@ -23,8 +23,9 @@ race:            ## the tests under the race detector, shorter
 fuzz:            ## each fuzz target for some seconds
 	.ci/run fuzz
 
-crash:           ## kill the server 300 times under load and look for what is lost
+crash:           ## kill the server under load, cut its power, fail each write, mutate requests: for hours
 	$(GO) run ./bench/crash -cycles 300
+	$(GO) test ./cmd/keystead/node -v -timeout 6h -cuts 2000 -nth 1 -steps 100000 -mutants 200000
 
 attack:          ## attack the server from thousands of addresses beside a client that must not notice
 	$(GO) run ./bench/attack

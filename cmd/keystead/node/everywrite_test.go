@@ -28,13 +28,14 @@ const standStill = 20 * time.Second
 // clean audit, and goes on.
 func TestEveryWriteFails(t *testing.T) {
 	t.Parallel()
+	step := figure(nthFlag, 23, 100)
 	for i, kind := range faultfs.Kinds {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
 			ends := map[string]int{}
-			n := i * *nthFlag / len(faultfs.Kinds)
-			for ; !t.Failed(); n += *nthFlag {
-				how := testWriteFails(t, n, kind)
+			n := i * step / len(faultfs.Kinds)
+			for ; !t.Failed(); n += step {
+				how := testWriteFails(t, n, kind, step > 1)
 				if ends[how]++; how == "no such operation" {
 					break
 				}
@@ -48,8 +49,9 @@ func TestEveryWriteFails(t *testing.T) {
 }
 
 // testWriteFails lives two lives on a disk whose operation n fails, and says how that
-// ended.
-func testWriteFails(t *testing.T, n int, kind faultfs.Kind) (how string) {
+// ended. What is left is looked at as after a power cut and as after the end of the
+// process, or as after one of them.
+func testWriteFails(t *testing.T, n int, kind faultfs.Kind, quick bool) (how string) {
 	now := clock.NewFake(time.Now())
 	l := newLab(t)
 	l.clock, l.time = now.Now, now.Now
@@ -91,7 +93,7 @@ func testWriteFails(t *testing.T, n int, kind faultfs.Kind) (how string) {
 	}
 	rng := rand.New(rand.NewPCG(*seedFlag, uint64(n)))
 	percents := []int{0, 100}
-	if *nthFlag > 1 {
+	if quick {
 		percents = percents[rng.IntN(2):][:1]
 	}
 	known := b.page()

@@ -91,6 +91,11 @@ type person struct {
 	stream *client.Stream
 }
 
+// canAct reports that one of the devices that act is active.
+func (p *person) canAct() bool {
+	return slices.ContainsFunc(p.seats, func(s *seat) bool { return p.devices[s.Device.ID] })
+}
+
 // town is everybody on one server.
 type town struct {
 	t     *testing.T
@@ -100,7 +105,9 @@ type town struct {
 	all   []*person
 	names names
 	steps int
-	did   map[string][2]int // by deed: accepted, refused
+	// stepsMax is when it ends.
+	stepsMax int
+	did      map[string][2]int // by deed: accepted, refused
 }
 
 // TestHistories proves that a server accepts what it should and nothing else: random
@@ -113,8 +120,9 @@ func TestHistories(t *testing.T) {
 	l := newLab(t)
 	c := &town{
 		t: t, r: l.mustStart(t), w: strictWitness(), rng: rand.New(rand.NewPCG(*seedFlag, 5)), did: map[string][2]int{},
+		stepsMax: figure(stepsFlag, 1000, 150),
 	}
-	for c.steps < *stepsFlag && !t.Failed() {
+	for c.steps < c.stepsMax && !t.Failed() {
 		c.step()
 	}
 	for _, p := range c.all {
@@ -157,7 +165,7 @@ func (c *town) step() {
 	}
 	i := c.rng.IntN(len(c.all))
 	p := c.all[i]
-	if p.links > linksPerUser+*stepsFlag/1000 || len(p.active()) == 0 {
+	if p.links > linksPerUser+c.stepsMax/1000 || !p.canAct() {
 		c.look(p)
 		c.all = slices.Delete(c.all, i, i+1)
 		return

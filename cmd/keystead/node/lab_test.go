@@ -31,17 +31,26 @@ import (
 )
 
 // The tests in this package run a whole server inside the test process, on a disk in
-// memory that the test can break. Their long forms are asked for by flags; `make crash`
-// does.
+// memory that the test can break. How long they go on is asked for by flags, as `make
+// crash` does; otherwise it is some seconds each, or less with -short.
 var (
-	seedFlag = flag.Uint64("seed", 1, "what the tests with chance try")
-	cutsFlag = flag.Int("cuts", 40, "TestPowerLoss: how often the power is cut")
-	nthFlag  = flag.Int("nth", 23, "TestEveryWriteFails: every n-th write operation fails; 1: each")
-	//lint:ignore U1000 of tests that are asked for by it
-	stepsFlag = flag.Int("steps", 1500, "TestHistories: steps of all accounts together")
-	//lint:ignore U1000 of tests that are asked for by it
-	mutFlag = flag.Int("mutants", 2500, "TestMutants: about how many mutants are tried")
+	seedFlag  = flag.Uint64("seed", 1, "what the tests with chance try")
+	cutsFlag  = flag.Int("cuts", 0, "TestPowerLoss: how often the power is cut")
+	nthFlag   = flag.Int("nth", 0, "TestEveryWriteFails: every n-th write operation fails; 1: each")
+	stepsFlag = flag.Int("steps", 0, "TestHistories: steps of all accounts together")
+	mutFlag   = flag.Int("mutants", 0, "TestMutants: about how many mutants are tried")
 )
+
+// figure is what a flag asks for, or what a test does by itself.
+func figure(flag *int, normal, short int) int {
+	switch {
+	case *flag > 0:
+		return *flag
+	case testing.Short():
+		return short
+	}
+	return normal
+}
 
 // lab is a place for a server: a disk, a key, a clock.
 type lab struct {

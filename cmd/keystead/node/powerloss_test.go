@@ -83,8 +83,9 @@ func (b *book) page() page {
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
 	percents := []int{0, 10, 50, 100}
-	for left, life := *cutsFlag, 0; left > 0 && !t.Failed(); life++ {
-		cuts := min(left, cutsPerLife, (*cutsFlag+len(percents)-1)/len(percents))
+	all := figure(cutsFlag, 40, 8)
+	for left, life := all, 0; left > 0 && !t.Failed(); life++ {
+		cuts := min(left, cutsPerLife, (all+len(percents)-1)/len(percents))
 		left -= cuts
 		seed := *seedFlag<<32 + uint64(life)
 		t.Run(fmt.Sprintf("seed %d, %d%% kept", seed, percents[life%len(percents)]), func(t *testing.T) {

@@ -235,6 +235,9 @@ func (k *checker) exposure(c Config) {
 	if !loopback(c.HTTP.Listen) && c.HTTP.TLSCert == "" && !strings.HasPrefix(c.HTTP.PublicURL, "https://") {
 		k.warn("http.listen", "%s can be reached from outside and the door speaks plain HTTP; set http.tls_cert and http.tls_key, or put a TLS proxy in front and set http.public_url to its https:// address", clip(c.HTTP.Listen))
 	}
+	if c.HTTP.TLSCert == "" && strings.HasPrefix(c.HTTP.PublicURL, "https://") && k.problems.Err() == nil && len(c.Limits.TrustedProxies) == 0 {
+		k.warn("limits.trusted_proxies", "is empty, but http.public_url is https:// and the door speaks plain HTTP, so a proxy stands before it; write the proxy's address, or all who come through it share one address and its limits")
+	}
 	if !loopback(c.RPC.Listen) && c.RPC.TLSCert == "" && !strings.HasPrefix(c.RPC.PublicURI, "fmprpc+tls://") {
 		k.warn("rpc.listen", "%s can be reached from outside and the door speaks plain frames; set rpc.tls_cert and rpc.tls_key, or put a TLS proxy in front and set rpc.public_uri to its fmprpc+tls:// address", clip(c.RPC.Listen))
 	}

@@ -169,12 +169,20 @@ func (s *scenario) verifier(me **client.Account) *client.Verifier {
 	return client.NewVerifier(srv, s.b.witness)
 }
 
-// steps runs steps up to the first that fails.
-func steps(all ...func(context.Context) error) error {
+// steps runs steps up to the first that fails, and notes what has been published after
+// each: everything that was acknowledged, of whatever kind.
+func (s *scenario) steps(all ...func(context.Context) error) error {
 	for i, step := range all {
 		if err := step(context.Background()); err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
+		v := s.r.store.View()
+		group, err := groupOf(v)
+		v.Close()
+		if err != nil {
+			return fmt.Errorf("after step %d: %w", i+1, err)
+		}
+		s.b.published(group)
 	}
 	return nil
 }
@@ -196,7 +204,7 @@ func (s *scenario) signUp(me **client.Account, name string) func(context.Context
 func (s *scenario) firstLife() error {
 	var tablet *client.Device
 	var sig string
-	return steps(
+	return s.steps(
 		s.signUp(&s.alice, "alice"),
 		s.signUp(&s.bob, "bob"),
 		func(ctx context.Context) error { return s.alice.Follow(ctx, s.bob.UID) },
@@ -238,7 +246,7 @@ func (s *scenario) firstLife() error {
 
 func (s *scenario) secondLife() error {
 	s.paper = client.CheapStream([]byte("paper"))
-	return steps(
+	return s.steps(
 		func(ctx context.Context) error { return s.r.beat(ctx) },
 		func(ctx context.Context) error { return s.r.sweep(ctx) },
 		func(ctx context.Context) (err error) {

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"os"
 	"path/filepath"
@@ -59,12 +60,19 @@ func refused(t *testing.T, l *lab, why error) {
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
 	err := os.CopyFS(to, os.DirFS(from))
-	if err == nil {
-		err = os.Chmod(keyfile.Path(to), 0o600)
+	for _, key := range []string{keyfile.Path(to), filepath.Join(to, "merkle.pem")} {
+		if err == nil && exists(key) {
+			err = os.Chmod(key, 0o600)
+		}
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func copyFile(t *testing.T, from, to string) {
@@ -182,4 +190,41 @@ func TestOlderRecordIsRefused(t *testing.T) {
 	}
 	copyFile(t, record, l.cfg.HighWaterPath())
 	refused(t, l, roots.ErrBehind)
+}
+
+// TestKeyOfAnotherStoreIsRefused proves that no second tree begins under a key that has
+// signed one: not in a folder that the key was copied to, not in one that lost its store.
+// A first start that was cut short goes on with the key that it made.
+func TestKeyOfAnotherStoreIsRefused(t *testing.T) {
+	t.Parallel()
+	tmp := t.TempDir()
+	dir, other := filepath.Join(tmp, "data"), filepath.Join(tmp, "other")
+	l, w := newFolder(t, dir), strictWitness()
+	grow(t, l, w, "alice")
+	copyTree(t, filepath.Join(dir, "keys"), filepath.Join(other, "keys"))
+	refused(t, newFolder(t, other), keyfile.ErrOtherStore)
+
+	copyTree(t, dir, filepath.Join(tmp, "kept"))
+	for _, path := range []string{filepath.Join(dir, "store"), filepath.Join(dir, "archive"), l.cfg.HighWaterPath()} {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused(t, l, keyfile.ErrOtherStore)
+
+	// A start that made store and key and ended before the first root.
+	cut := newFolder(t, filepath.Join(tmp, "cut"))
+	failed := errors.New("cut short")
+	n := newNode(cut.world(), cut.cfg, cut.log)
+	load := n.Key
+	n.Key = func(dir string, store [16]byte, create bool) (ed25519.PrivateKey, error) {
+		if _, err := load(dir, store, create); err != nil {
+			t.Errorf("first start: %v", err)
+		}
+		return nil, failed
+	}
+	if err := n.run(t.Context(), nil); !errors.Is(err, failed) {
+		t.Fatalf("the start was not cut short: %v", err)
+	}
+	grow(t, cut, strictWitness(), "bob")
 }

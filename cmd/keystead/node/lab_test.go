@@ -101,7 +101,7 @@ func (l *lab) on(mem *vfs.MemFS) *lab {
 func (l *lab) world() World {
 	w := World{FS: l.fs, Clock: l.clock, Rand: rand.Reader, Key: loadKey}
 	if l.key != nil {
-		w.Key = func(string, bool) (ed25519.PrivateKey, error) { return l.key, nil }
+		w.Key = func(string, [16]byte, bool) (ed25519.PrivateKey, error) { return l.key, nil }
 	}
 	return w
 }

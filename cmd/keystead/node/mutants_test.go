@@ -115,6 +115,7 @@ var harmless = []struct{ scene, path, what, why string }{
 	// Any request.
 	{`.*`, `path`, `no suffix|double slash|dots`, "the same endpoint, written otherwise"},
 	{`.*`, `X-.*`, `double`, "the first counts, which is the right one"},
+	{`user ephemeral key`, `method`, `GET`, "another endpoint, which reads"},
 	{`log in|sign up`, `X-.*`, `.*`, "nobody asks who signs up or logs in"},
 	{jsonScenes, `content type`, `.*`, "the endpoint takes nothing but JSON"},
 	{`.*`, `content type`, `multipart`, "then there is no argument, and none is needed"},
@@ -158,7 +159,7 @@ var harmless = []struct{ scene, path, what, why string }{
 	{`.*`, `per_user_key\.prev`, `broken lines|newline after`, "base64 may have line breaks"},
 	{`user ephemeral key`, `boxes`, `space .*|newline after`, "white space in JSON"},
 	{`.*`, `pwh_version|ppgen`, `sign|lead`, "the same number"},
-	{`revoke a signature`, `downgrade_lease_id`, `upper`, "the same in hex"},
+	{`revoke a (signature|device)`, `downgrade_lease_id`, `upper`, "the same in hex"},
 	{`user ephemeral key`, `boxes`, `drop|empty|null|array|upper name|list name|no value|empty first`, "no device can read it"},
 }
 

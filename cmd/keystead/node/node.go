@@ -61,9 +61,9 @@ type World struct {
 	FS    vfs.FS      // of the store and the high-water record
 	Clock clock.Clock // the machine's, which may be wrong
 	Rand  io.Reader
-	// Key loads the key that signs the roots; create says that the store is new
-	// and a key may be made.
-	Key func(dataDir string, create bool) (ed25519.PrivateKey, error)
+	// Key loads the key that signs the roots of a store, by the store's id; create
+	// says that the store is new and a key may be made.
+	Key func(dataDir string, store [16]byte, create bool) (ed25519.PrivateKey, error)
 	// Control makes the control socket of a data folder; nil: there is none.
 	Control func(dataDir string) (net.Listener, error)
 	// Hangup asks the server to look at its certificates; nil: nobody does.
@@ -80,7 +80,13 @@ func RealWorld() World {
 
 // loadKey reads the key file. A store with roots needs the key that signed them: a
 // new one would lock out every client, so it is made only for a new store.
-func loadKey(dataDir string, create bool) (ed25519.PrivateKey, error) {
+func loadKey(dataDir string, store [16]byte, create bool) (ed25519.PrivateKey, error) {
+	if err := keyfile.Bind(dataDir, store, create); err != nil {
+		if errors.Is(err, keyfile.ErrOtherStore) {
+			err = fmt.Errorf("%w\nPut the store back that the key belongs to. To begin another server, give it an empty folder: a tree that begins anew under a key that clients know loses all of them", err)
+		}
+		return nil, err
+	}
 	if !create {
 		return keyfile.Load(dataDir)
 	}
@@ -219,7 +225,7 @@ func (n *node) startRoots() error {
 	if err != nil && !isNew {
 		return err
 	}
-	key, err := n.Key(n.cfg.Data.Dir, isNew)
+	key, err := n.Key(n.cfg.Data.Dir, n.store.ID(), isNew)
 	if err != nil {
 		return fmt.Errorf("signing key: %w", err)
 	}

@@ -4,6 +4,7 @@
 //	<data>/keys/               0700
 //	<data>/keys/merkle.pem     0600, PKCS #8 in PEM, readable by common tools
 //	<data>/keys/merkle.kid     0644, its KID (70 hex characters and a newline)
+//	<data>/keys/merkle.store   0644, the id of the store that it signs for (bind.go)
 //
 // Promises: a key is made once and never overwritten, not even by two first starts
 // at the same moment; a new key is never made in a folder that has had one (the
@@ -59,8 +60,8 @@ func LoadOrCreate(dataDir string, random io.Reader) (key ed25519.PrivateKey, cre
 	if !errors.Is(err, ErrNoKey) {
 		return key, false, err
 	}
-	if err := os.MkdirAll(filepath.Join(dataDir, folderName), 0o700); err != nil {
-		return nil, false, fmt.Errorf("make the key folder: %w", err)
+	if err := makeFolder(dataDir); err != nil {
+		return nil, false, err
 	}
 	_, fresh, err := ed25519.GenerateKey(random)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -145,6 +146,8 @@ type node struct {
 	mark  *highwater.Record
 	seq   *roots.Sequencer
 	arch  *archive.Writer
+
+	copying sync.Mutex // around arch, which is for one goroutine at a time
 
 	metrics *observe.Metrics
 	rest    *rest.Server

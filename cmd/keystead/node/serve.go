@@ -143,6 +143,8 @@ func (n *node) sweep(ctx context.Context) error {
 
 // followRoots brings the archive up to the newest root.
 func (n *node) followRoots(ctx context.Context) error {
+	n.copying.Lock()
+	defer n.copying.Unlock()
 	v := n.store.View()
 	defer v.Close()
 	if err := n.arch.Follow(ctx, v, n.Clock()); err != nil {

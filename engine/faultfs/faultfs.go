@@ -39,12 +39,14 @@ const (
 	Torn
 	// Dead: it did not happen, and neither does any later one.
 	Dead
+	// Last: it did happen, and no later one does.
+	Last
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{Lost, Done, Torn, Dead}
+var Kinds = []Kind{Lost, Done, Torn, Dead, Last}
 
-func (k Kind) String() string { return [...]string{"lost", "done", "torn", "dead"}[k] }
+func (k Kind) String() string { return [...]string{"lost", "done", "torn", "dead", "last"}[k] }
 
 // SyncFolder is what the sync of a folder is called.
 const SyncFolder = "sync folder"
@@ -100,7 +102,7 @@ func (d *Disk) next(what, path string) (op Op, fails, first bool) {
 	op = Op{d.count, what, path}
 	d.count++
 	if d.failed {
-		return op, d.Kind == Dead, false
+		return op, d.Kind >= Dead, false
 	}
 	d.failed = d.FailAt >= 0 && op.N == d.FailAt
 	return op, d.failed, d.failed
@@ -117,7 +119,7 @@ func (d *Disk) do(what, path string, whole func() error, half func()) error {
 	}
 	err := fmt.Errorf("%s: %w", op, ErrDisk)
 	switch {
-	case d.Kind == Done:
+	case d.Kind == Done, first && d.Kind == Last:
 		err = errors.Join(err, whole())
 	case d.Kind == Torn && half != nil:
 		half()

@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/keystead/keystead/engine/faultfs"
 	"github.com/keystead/keystead/engine/store"
 )
 
@@ -135,48 +135,6 @@ func (k known) check(fs vfs.FS) error {
 	return errors.Join(err, fatal, s.Close())
 }
 
-// crash is a disk after a power cut and what was known before it.
-type crash struct {
-	known
-	fs   *vfs.MemFS
-	what string
-}
-
-// cutter cuts the power before a share of a disk's write operations.
-type cutter struct {
-	mem     *vfs.MemFS
-	rng     *rand.Rand
-	percent int // of unsynced data that survives
-	oneIn   int
-	known   func() known
-	mu      sync.Mutex
-	found   []crash
-}
-
-// disk is the disk that the power is cut of.
-func (c *cutter) disk() vfs.FS {
-	return errorfs.Wrap(c.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite {
-			c.cut(fmt.Sprintf("operation %d on %s", op.Kind, op.Path))
-		}
-		return nil
-	}))
-}
-
-func (c *cutter) cut(before string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.rng.IntN(c.oneIn) > 0 {
-		return
-	}
-	known := c.known() // first: the disk may only be newer
-	c.found = append(c.found, crash{
-		known: known,
-		fs:    c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.percent, RNG: c.rng}),
-		what:  fmt.Sprintf("crash %d, before %s", len(c.found), before),
-	})
-}
-
 // The power may go before any write to the disk, and take none, some or all of what
 // was not synced: everything that was acknowledged or shown is there afterwards, no
 // transaction is half there, and what is there is an unbroken history. It may go
@@ -197,8 +155,8 @@ func testPowerLoss(t *testing.T, percent, size int) {
 	const writers, txPerWriter = 4, 60
 	rng := rand.New(rand.NewPCG(uint64(percent), uint64(size)))
 	l := newLedger(string(make([]byte, size)))
-	c := &cutter{mem: vfs.NewCrashableMem(), rng: rng, percent: percent, oneIn: 6, known: l.known}
-	s := open(t, memOptions(t, c.disk()))
+	c := &faultfs.Cutter[known]{Mem: vfs.NewCrashableMem(), RNG: rng, Percent: percent, OneIn: 6, Known: l.known}
+	s := open(t, memOptions(t, &faultfs.Disk{FS: c.Mem, FailAt: -1, Before: c.Before}))
 	var wg sync.WaitGroup
 	for range writers {
 		wg.Add(1)
@@ -217,24 +175,26 @@ func testPowerLoss(t *testing.T, percent, size int) {
 		}()
 	}
 	wg.Wait()
-	c.oneIn = 1
-	c.cut("nothing")
+	c.Cut("at the end")
+	found := c.Found()
 	closeStore(t, s)
-	if n := len(l.known().acked); n != writers*txPerWriter || len(c.found) < 50 {
-		t.Fatalf("only %d transactions and %d crashes", n, len(c.found))
+	if n := len(l.known().acked); n != writers*txPerWriter || len(found) < 50 {
+		t.Fatalf("only %d transactions and %d crashes", n, len(found))
 	}
-	for i, first := range c.found {
-		again := []crash{first}
+	for i, first := range found {
+		again := []faultfs.Crash[known]{first}
 		if i%10 == 0 {
-			second := &cutter{mem: first.fs, rng: rng, percent: percent, oneIn: 4, known: func() known { return first.known }}
-			if err := first.check(second.disk()); err != nil {
-				t.Errorf("%s: %v", first.what, err)
+			second := &faultfs.Cutter[known]{
+				Mem: first.FS, RNG: rng, Percent: percent, OneIn: 4, Known: func() known { return first.Known },
 			}
-			again = second.found
+			if err := first.Known.check(&faultfs.Disk{FS: first.FS, FailAt: -1, Before: second.Before}); err != nil {
+				t.Errorf("%s: %v", first.What, err)
+			}
+			again = second.Found()
 		}
 		for _, c := range again {
-			if err := c.check(c.fs); err != nil {
-				t.Errorf("%s; %s, %d acknowledged, %d shown: %v", first.what, c.what, len(c.acked), c.shown, err)
+			if err := c.Known.check(c.FS); err != nil {
+				t.Errorf("%s; %s, %d acknowledged, %d shown: %v", first.What, c.What, len(c.Known.acked), c.Known.shown, err)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"path"
 	"strings"
 	"testing"
@@ -231,6 +232,7 @@ func (s *scenario) firstLife() error {
 			_, _, err := s.alice.CloneToken(ctx, s.alice.Device, [16]byte{}, [16]byte{1})
 			return err
 		},
+		func(ctx context.Context) error { return s.leaseAndCancel(ctx, tablet) },
 		func(ctx context.Context) error { return s.alice.RevokeDevice(ctx, tablet.ID) },
 		func(ctx context.Context) error {
 			err := s.bob.Follow(ctx, s.alice.UID)
@@ -273,6 +275,18 @@ func (s *scenario) secondLife() error {
 			return nil
 		},
 	)
+}
+
+// leaseAndCancel begins to revoke a device and thinks better of it.
+func (s *scenario) leaseAndCancel(ctx context.Context, d *client.Device) error {
+	srv, nist := s.alice.Server(), s.alice.NIST(s.alice.Device)
+	reply, err := srv.Post(ctx, "downgrade/key", url.Values{"kids": {d.Sig.KID().String()}}, nist)
+	if err != nil {
+		return err
+	}
+	id := strings.Trim(string(reply.Field("downgrade_lease_id")), `"`)
+	_, err = srv.Post(ctx, "downgrade/cancel", url.Values{"downgrade_lease_id": {id}}, nist)
+	return err
 }
 
 // notify keeps an in-band message for alice, by the way of the RPC door.

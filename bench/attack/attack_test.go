@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/keystead/keystead/bench/proc"
 )
 
 // TestMain lets the test binary be the attacker, too: fork starts it again.
@@ -56,7 +58,7 @@ func TestGoals(t *testing.T) {
 				CutAfter: time.Second, CutMax: time.Second, CPUMax: time.Millisecond,
 			},
 			victim: latencies{all: slices.Repeat([]time.Duration{time.Millisecond}, 200)},
-			before: usage{peak: 1 << 20}, after: usage{peak: 1<<20 + 10<<10, cpu: 10 * time.Millisecond},
+			before: proc.Usage{Peak: 1 << 20}, after: proc.Usage{Peak: 1<<20 + 10<<10, CPU: 10 * time.Millisecond},
 		}
 	}
 	if r := good(); len(r.faults()) > 0 || !strings.HasSuffix(r.String(), "PASS") {
@@ -70,7 +72,7 @@ func TestGoals(t *testing.T) {
 		"each":           func(r *report) { r.outcome.PerConnectionMax = 1023 },
 		"at most":        func(r *report) { r.outcome.Wins = 6 },
 		"cut after":      func(r *report) { r.outcome.CutAfter++ },
-		"processor time": func(r *report) { r.after.cpu++; r.outcome.CPUMax -= time.Nanosecond },
+		"processor time": func(r *report) { r.after.CPU++; r.outcome.CPUMax -= time.Nanosecond },
 	} {
 		r := good()
 		spoil(&r)

@@ -35,6 +35,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/keystead/keystead/bench/proc"
 )
 
 // size says how much of everything.
@@ -59,23 +61,25 @@ type attack struct {
 	name string
 	what string
 	run  func(context.Context, *arena) (outcome, error)
+	tls  bool // the doors speak TLS
 }
 
 // attacks lists them all.
 var attacks = []attack{
-	{"calm", "nothing: what the victim sees by itself", calm},
-	{"idle", "connections that say nothing, on both doors", idle},
-	{"slow-headers", "requests whose headers come a byte a second", slowHeaders},
-	{"slow-bodies", "requests whose bodies come a byte a second", slowBodies},
-	{"declared-lengths", "bodies that are declared as large as allowed and never come", declaredLengths},
-	{"fat-requests", "one request as large as allowed on each connection, then silence", fatRequests},
-	{"slow-readers", "large answers that nobody reads", slowReaders},
-	{"frame-lies", "RPC frames that are declared and never come", frameLies},
-	{"bombs", "compressed, nested and counted bombs, on both doors", bombs},
-	{"garbage", "random bytes, and almost right ones, on both doors", garbage},
-	{"login-guess", "guesses at one name from many addresses, and at many names from one", loginGuess},
-	{"signup-flood", "accounts made as fast as the server lets", signUpFlood},
-	{"request-flood", "reads as fast as the server answers, from a few addresses", requestFlood},
+	{"calm", "nothing: what the victim sees by itself", calm, false},
+	{"idle", "connections that say nothing, on both doors", idle, false},
+	{"slow-headers", "requests whose headers come a byte a second", slowHeaders, false},
+	{"slow-bodies", "requests whose bodies come a byte a second", slowBodies, false},
+	{"declared-lengths", "bodies that are declared as large as allowed and never come", declaredLengths, false},
+	{"fat-requests", "one request as large as allowed on each connection, then silence", fatRequests, false},
+	{"slow-readers", "large answers that nobody reads", slowReaders, false},
+	{"frame-lies", "RPC frames that are declared and never come", frameLies, false},
+	{"half-open", "TLS handshakes that are begun and never finished, on both doors", halfOpen, true},
+	{"bombs", "compressed, nested and counted bombs, on both doors", bombs, false},
+	{"garbage", "random bytes, and almost right ones, on both doors", garbage, false},
+	{"login-guess", "guesses at one name from many addresses, and at many names from one", loginGuess, false},
+	{"signup-flood", "accounts made as fast as the server lets", signUpFlood, false},
+	{"request-flood", "reads as fast as the server answers, from a few addresses", requestFlood, false},
 }
 
 func main() {
@@ -120,7 +124,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	if *bin == "" {
-		if *bin, err = build(ctx, dir); err != nil {
+		if *bin, err = proc.Build(ctx, dir); err != nil {
 			return err
 		}
 	}
@@ -168,7 +172,7 @@ func runAll(ctx context.Context, out io.Writer, chosen []attack, s size, bin, di
 
 // runOne runs one attack beside a victim.
 func runOne(ctx context.Context, a attack, s size, bin, dir string) (r report, err error) {
-	srv, err := start(ctx, bin, dir)
+	srv, err := start(ctx, bin, dir, a.tls)
 	if err != nil {
 		return r, err
 	}
@@ -177,7 +181,7 @@ func runOne(ctx context.Context, a attack, s size, bin, dir string) (r report, e
 	if err != nil {
 		return r, fmt.Errorf("the victim: %w", err)
 	}
-	before, err := srv.usage()
+	before, err := srv.Usage()
 	if err != nil {
 		return r, err
 	}
@@ -186,7 +190,7 @@ func runOne(ctx context.Context, a attack, s size, bin, dir string) (r report, e
 	go func() { defer close(suffered); v.live(during) }()
 	begin := time.Now()
 	r.outcome, err = fork(ctx, arena{
-		Attack: a.name, REST: srv.rest, RPC: srv.rpc, KID: srv.kid, Size: s,
+		Attack: a.name, REST: srv.REST, RPC: srv.RPC, KID: srv.KID, Size: s,
 		Victim: v.account.UID.String(), LoginKID: v.account.Stream.LoginKID().String(),
 	})
 	stopVictim()
@@ -196,7 +200,7 @@ func runOne(ctx context.Context, a attack, s size, bin, dir string) (r report, e
 	}
 	r.name, r.goal, r.took, r.before = a.name, s.P99, time.Since(begin), before
 	r.victim = v.seen()
-	r.after, err = srv.usage()
+	r.after, err = srv.Usage()
 	return r, err
 }
 

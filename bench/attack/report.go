@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/keystead/keystead/bench/proc"
 )
 
 // outcome is what an attack did and got. Bounds that are zero are not checked.
@@ -50,7 +52,7 @@ type report struct {
 	took          time.Duration
 	outcome       outcome
 	victim        latencies
-	before, after usage
+	before, after proc.Usage
 }
 
 // perConnection is what the server's peak grew by for each connection.
@@ -58,11 +60,11 @@ func (r *report) perConnection() int64 {
 	if r.outcome.Connections == 0 {
 		return 0
 	}
-	return (r.after.peak - r.before.peak) / int64(r.outcome.Connections)
+	return (r.after.Peak - r.before.Peak) / int64(r.outcome.Connections)
 }
 
 func (r *report) cpuEach() time.Duration {
-	return (r.after.cpu - r.before.cpu) / time.Duration(max(r.outcome.Requests, 1))
+	return (r.after.CPU - r.before.CPU) / time.Duration(max(r.outcome.Requests, 1))
 }
 
 // faults lists the goals that were missed.
@@ -76,7 +78,7 @@ func (r *report) faults() (out []string) {
 	fault(len(r.victim.all) == 0, "the victim did nothing")
 	fault(r.victim.quantile(0.99) > r.goal, "the victim's p99 is above %s", r.goal)
 	fault(len(r.victim.errors) > 0, "%d of the victim's requests failed: %s", len(r.victim.errors), strings.Join(r.victim.errors[:min(2, len(r.victim.errors))], "; "))
-	fault(o.MemoryMax > 0 && r.after.peak > o.MemoryMax, "more than %s of memory", bytesText(o.MemoryMax))
+	fault(o.MemoryMax > 0 && r.after.Peak > o.MemoryMax, "more than %s of memory", bytesText(o.MemoryMax))
 	fault(o.PerConnectionMax > 0 && r.perConnection() > o.PerConnectionMax, "more than %s for each connection", bytesText(o.PerConnectionMax))
 	fault(o.Wins > o.WinsMax, "%d %s, at most %d should be", o.Wins, o.Won, o.WinsMax)
 	fault(o.CutMax > 0 && o.CutAfter > o.CutMax, "cut after %s only, not %s", o.CutAfter.Round(time.Millisecond), o.CutMax)
@@ -101,7 +103,7 @@ func (r report) String() string {
 		add("%d %s (limit %d)", o.Wins, o.Won, o.WinsMax)
 	}
 	add("victim p50 %s p99 %s of %d", ms(r.victim.quantile(0.5)), ms(r.victim.quantile(0.99)), len(r.victim.all))
-	memory := "peak " + bytesText(r.after.peak)
+	memory := "peak " + bytesText(r.after.Peak)
 	if o.PerConnectionMax > 0 {
 		memory += fmt.Sprintf(", %s each", bytesText(max(r.perConnection(), 0)))
 	}

@@ -8,7 +8,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -33,7 +33,21 @@ type victim struct {
 	saw latencies
 }
 
-// verifier is a strict client of the server at host:port that remembers nothing.
+// verifier is a strict client of the server that remembers nothing.
+func (s *server) verifier() (*client.Verifier, error) {
+	if s.tls == nil {
+		return verifier(s.REST, s.KID)
+	}
+	k, err := client.ParseKID(s.KID)
+	if err != nil {
+		return nil, err
+	}
+	c := client.NewServer("https://"+s.REST, []client.KID{k}, time.Now, rand.Reader)
+	c.HTTP.Transport.(*http.Transport).TLSClientConfig = s.tls
+	return client.NewVerifier(c, nil), nil
+}
+
+// verifier is one of a server at host:port that speaks plainly.
 func verifier(address, kid string) (*client.Verifier, error) {
 	k, err := client.ParseKID(kid)
 	if err != nil {
@@ -48,7 +62,7 @@ var password = []byte("correct horse")
 func newVictim(ctx context.Context, s *server) (*victim, error) {
 	v := &victim{server: s}
 	for _, name := range []string{"friend", "victim"} {
-		ver, err := verifier(s.rest, s.kid)
+		ver, err := s.verifier()
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +131,7 @@ func (v *victim) seen() latencies {
 
 // pingRPC connects to the RPC door, asks one ping and closes.
 func (v *victim) pingRPC(ctx context.Context) error {
-	nc, err := new(net.Dialer).DialContext(ctx, "tcp", v.server.rpc)
+	nc, err := v.server.dial(ctx, v.server.RPC)
 	if err != nil {
 		return err
 	}

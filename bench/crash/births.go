@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/keystead/keystead/bench/proc"
 )
 
 // birthKillMax is the latest moment of a kill during a first start.
@@ -21,12 +23,12 @@ func (t *trial) births(ctx context.Context, dir string) error {
 	rng := rand.New(rand.NewPCG(t.o.seed, 1<<41))
 	open := 0
 	for i := range t.o.births {
-		s := site{bin: t.o.bin, dir: filepath.Join(dir, fmt.Sprint(i), "data"), log: io.Discard}
-		if err := os.MkdirAll(filepath.Dir(s.dir), 0o700); err != nil {
+		s := proc.Site{Bin: t.o.bin, Dir: filepath.Join(dir, fmt.Sprint(i), "data"), Log: io.Discard}
+		if err := os.MkdirAll(filepath.Dir(s.Dir), 0o700); err != nil {
 			return err
 		}
 		after := time.Duration(rng.Int64N(int64(birthKillMax)))
-		p, stdout, err := s.launch()
+		p, stdout, err := s.Launch()
 		if err != nil {
 			return err
 		}
@@ -34,14 +36,14 @@ func (t *trial) births(ctx context.Context, dir string) error {
 		case <-time.After(after):
 		case <-ctx.Done():
 		}
-		p.kill()
+		p.Kill()
 		if stdout.String() != "" {
 			open++
 		}
 		kid := ""
 		for range 2 {
-			p, err := s.start(ctx)
-			var not *errNotServing
+			p, err := s.Start(ctx)
+			var not *proc.NotServing
 			if errors.As(err, &not) {
 				t.judge.found(wrong, "a first start killed after %s leaves a folder that does not start: %v", after, err)
 				break
@@ -49,13 +51,13 @@ func (t *trial) births(ctx context.Context, dir string) error {
 			if err != nil {
 				return err
 			}
-			p.kill()
-			if kid != "" && kid != p.kid {
-				t.judge.found(forked, "a first start killed after %s: the next one signs with %s, the one after with %s", after, kid, p.kid)
+			p.Kill()
+			if kid != "" && kid != p.KID {
+				t.judge.found(forked, "a first start killed after %s: the next one signs with %s, the one after with %s", after, kid, p.KID)
 			}
-			kid = p.kid
+			kid = p.KID
 		}
-		if err := os.RemoveAll(filepath.Dir(s.dir)); err != nil {
+		if err := os.RemoveAll(filepath.Dir(s.Dir)); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/keystead/keystead/bench/client"
+	"github.com/keystead/keystead/bench/proc"
 )
 
 var binary struct {
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 // short is the form that fits into a test, with the server built once.
 func short(t *testing.T) options {
 	t.Helper()
-	binary.once.Do(func() { binary.path, binary.err = build(context.Background(), binary.dir) })
+	binary.once.Do(func() { binary.path, binary.err = proc.Build(context.Background(), binary.dir) })
 	if binary.err != nil {
 		t.Fatal(binary.err)
 	}
@@ -81,7 +82,7 @@ func TestAnOldFolderIsNoticed(t *testing.T) {
 	}
 	defer func() {
 		if x.proc != nil {
-			x.proc.kill()
+			x.proc.Kill()
 		}
 		if err := x.close(); err != nil {
 			t.Error(err)
@@ -94,9 +95,9 @@ func TestAnOldFolderIsNoticed(t *testing.T) {
 		if err := x.cycle(ctx, cycle); err != nil {
 			t.Fatal(err)
 		}
-		x.proc.kill()
+		x.proc.Kill()
 		if cycle == 1 {
-			if err := copyTree(x.site.dir+".first", x.site.dir); err != nil {
+			if err := copyTree(x.site.Dir+".first", x.site.Dir); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -107,11 +108,11 @@ func TestAnOldFolderIsNoticed(t *testing.T) {
 	if n := x.judge.total(); n != 0 {
 		t.Fatalf("%d found before:\n%s", n, &out)
 	}
-	x.proc.kill()
-	if err := errors.Join(refill(x.site.dir, x.site.dir+".first"), os.Remove(x.site.highwater())); err != nil {
+	x.proc.Kill()
+	if err := errors.Join(refill(x.site.Dir, x.site.Dir+".first"), os.Remove(x.site.Highwater())); err != nil {
 		t.Fatal(err)
 	}
-	if code, said, err := x.site.verb(ctx, "adopt"); code != 0 || err != nil {
+	if code, said, err := x.site.Verb(ctx, "adopt"); code != 0 || err != nil {
 		t.Fatalf("adopt: %d, %v: %s", code, err, said)
 	}
 	if err := x.start(ctx); err != nil {
@@ -135,15 +136,15 @@ func TestAnOldFolderIsNoticed(t *testing.T) {
 // for an explanation.
 func TestRefusalsMustBeClear(t *testing.T) {
 	for _, tc := range []struct {
-		not   errNotServing
+		not   proc.NotServing
 		clear bool
 	}{
-		{errNotServing{1, "level=ERROR msg=... say so with:\n  keystead adopt --data x"}, true},
-		{errNotServing{0, "keystead adopt"}, false},
-		{errNotServing{1, ""}, false},
-		{errNotServing{1, "no"}, false},
-		{errNotServing{2, "keystead adopt\npanic: oh\n\ngoroutine 1 [running]:"}, false},
-		{errNotServing{2, "fatal error\ngoroutine 1 [running]: keystead adopt"}, false},
+		{proc.NotServing{Code: 1, Stderr: "level=ERROR msg=... say so with:\n  keystead adopt --data x"}, true},
+		{proc.NotServing{Code: 0, Stderr: "keystead adopt"}, false},
+		{proc.NotServing{Code: 1, Stderr: ""}, false},
+		{proc.NotServing{Code: 1, Stderr: "no"}, false},
+		{proc.NotServing{Code: 2, Stderr: "keystead adopt\npanic: oh\n\ngoroutine 1 [running]:"}, false},
+		{proc.NotServing{Code: 2, Stderr: "fatal error\ngoroutine 1 [running]: keystead adopt"}, false},
 	} {
 		if fault := unclear(&tc.not, "keystead adopt"); (fault == "") != tc.clear {
 			t.Errorf("%+v: %q", tc.not, fault)
@@ -159,9 +160,9 @@ func TestAServerThatDoesNotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	_, err := site{bin: script, dir: t.TempDir(), log: &log}.start(context.Background())
-	var not *errNotServing
-	if !errors.As(err, &not) || not.code != 3 || !strings.Contains(not.stderr, "no such luck") || log.String() != not.stderr {
+	_, err := proc.Site{Bin: script, Dir: t.TempDir(), Log: &log}.Start(context.Background())
+	var not *proc.NotServing
+	if !errors.As(err, &not) || not.Code != 3 || !strings.Contains(not.Stderr, "no such luck") || log.String() != not.Stderr {
 		t.Errorf("%v", err)
 	}
 }

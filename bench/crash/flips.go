@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keystead/keystead/bench/client"
+	"github.com/keystead/keystead/bench/proc"
 )
 
 const (
@@ -59,7 +60,7 @@ func (t *trial) flipBits(ctx context.Context, dir string, now func() time.Time) 
 	if x != nil {
 		defer func() {
 			if x.proc != nil {
-				x.proc.kill()
+				x.proc.Kill()
 			}
 			_ = x.close() // nothing was written since fill looked
 		}()
@@ -67,15 +68,15 @@ func (t *trial) flipBits(ctx context.Context, dir string, now func() time.Time) 
 	if err != nil {
 		return err
 	}
-	pristine, mark, before := x.site.dir+".pristine", x.site.dir+".pristine.highwater", x.witness
-	if err := errors.Join(copyTree(pristine, x.site.dir), copyFile(mark, x.site.highwater())); err != nil {
+	pristine, mark, before := x.site.Dir+".pristine", x.site.Dir+".pristine.highwater", x.witness
+	if err := errors.Join(copyTree(pristine, x.site.Dir), copyFile(mark, x.site.Highwater())); err != nil {
 		return err
 	}
 	rng := rand.New(rand.NewPCG(t.o.seed, 1<<40))
 	results := make(map[string]int)
 	for i := range t.o.flips {
-		x.proc.kill()
-		if err := errors.Join(refill(x.site.dir, pristine), copyFile(x.site.highwater(), mark)); err != nil {
+		x.proc.Kill()
+		if err := errors.Join(refill(x.site.Dir, pristine), copyFile(x.site.Highwater(), mark)); err != nil {
 			return err
 		}
 		// Each time the world knows what it knew at the kill, and no more: what had no
@@ -138,8 +139,8 @@ func (t *trial) fill(ctx context.Context, dir string, now func() time.Time) (*tr
 func (t *trial) flip(rng *rand.Rand, i int) (flipped, error) {
 	kind := fileKinds[i%len(fileKinds)]
 	var files []string
-	err := filepath.WalkDir(filepath.Dir(t.site.dir), func(path string, e fs.DirEntry, err error) error {
-		inside := strings.HasPrefix(path, t.site.dir+string(filepath.Separator)) || path == t.site.highwater()
+	err := filepath.WalkDir(filepath.Dir(t.site.Dir), func(path string, e fs.DirEntry, err error) error {
+		inside := strings.HasPrefix(path, t.site.Dir+string(filepath.Separator)) || path == t.site.Highwater()
 		if err == nil && inside && !e.IsDir() && kind.fits(e.Name()) {
 			if info, err := e.Info(); err == nil && info.Size() > 0 {
 				files = append(files, path)
@@ -189,7 +190,7 @@ func place(b []byte, rng *rand.Rand) int64 {
 // afterFlip starts the server and tells what has become of the flip.
 func (t *trial) afterFlip(ctx context.Context, f flipped) (string, error) {
 	err := t.start(ctx)
-	var not *errNotServing
+	var not *proc.NotServing
 	if errors.As(err, &not) {
 		if fault := unclear(not, ""); fault != "" {
 			t.judge.found(wrong, "after flipping %s the start is refused, but %s: %v", f, fault, err)
@@ -211,11 +212,11 @@ func (t *trial) afterFlip(ctx context.Context, f flipped) (string, error) {
 	case worst != "":
 		t.judge.found(wrong, "after flipping %s: %s", f, worst)
 		return "wrong", nil
-	case err != nil && t.proc.running():
+	case err != nil && t.proc.Running():
 		return "", err
 	case err != nil, aside.count(unread) > 0:
-		t.proc.kill()
-		code, _, err := t.site.verb(ctx, "verify")
+		t.proc.Kill()
+		code, _, err := t.site.Verb(ctx, "verify")
 		if err == nil && code == 0 {
 			t.judge.found(wrong, "after flipping %s the server cannot read all, but keystead verify finds nothing", f)
 			return "wrong", nil

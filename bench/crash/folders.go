@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/keystead/keystead/bench/proc"
 )
 
 // older is where the copy of the data folder lies that an early cycle has left.
-func (t *trial) older() string { return t.site.dir + ".older" }
+func (t *trial) older() string { return t.site.Dir + ".older" }
 
 // olderCycle is the cycle after which that copy is made, so that others follow.
 func (t *trial) olderCycle() int { return max(1, t.o.cycles/2) }
@@ -22,18 +24,18 @@ func (t *trial) olderCycle() int { return max(1, t.o.cycles/2) }
 func (t *trial) folders(ctx context.Context) error {
 	before := t.judge.total()
 	tried := 0
-	try := func(s site, what, hint string) error {
+	try := func(s proc.Site, what, hint string) error {
 		tried++
 		return t.mustRefuse(ctx, s, what, hint)
 	}
 	if err := try(t.site, "a second process on the folder", "--data"); err != nil {
 		return err
 	}
-	if !t.proc.running() {
-		t.judge.found(wrong, "the first process ended when a second one came: %v", t.proc.err)
+	if !t.proc.Running() {
+		t.judge.found(wrong, "the first process ended when a second one came: %v", t.proc.Err)
 	}
-	t.proc.kill()
-	for _, step := range []func(func(site, string, string) error) error{t.copied, t.missing, t.restored} {
+	t.proc.Kill()
+	for _, step := range []func(func(proc.Site, string, string) error) error{t.copied, t.missing, t.restored} {
 		if err := step(try); err != nil {
 			return err
 		}
@@ -44,7 +46,7 @@ func (t *trial) folders(ctx context.Context) error {
 			return err
 		}
 		if tried++; code == 0 || !strings.Contains(output, "older copy") {
-			t.judge.found(wrong, "the adoption of an older copy ends with status %d: %s", code, lastLines(output, 4))
+			t.judge.found(wrong, "the adoption of an older copy ends with status %d: %s", code, proc.LastLines(output, 4))
 		}
 	}
 	if err := t.backToNormal(ctx); err != nil {
@@ -55,30 +57,30 @@ func (t *trial) folders(ctx context.Context) error {
 }
 
 // copied starts copies of the folder elsewhere, without and with the record.
-func (t *trial) copied(try func(site, string, string) error) error {
+func (t *trial) copied(try func(proc.Site, string, string) error) error {
 	other := t.site
-	other.dir = t.site.dir + ".copy"
-	if err := copyTree(other.dir, t.site.dir); err != nil {
+	other.Dir = t.site.Dir + ".copy"
+	if err := copyTree(other.Dir, t.site.Dir); err != nil {
 		return err
 	}
 	if err := try(other, "a copied folder", "keystead adopt"); err != nil {
 		return err
 	}
-	if err := copyFile(other.highwater(), t.site.highwater()); err != nil {
+	if err := copyFile(other.Highwater(), t.site.Highwater()); err != nil {
 		return err
 	}
 	if err := try(other, "a folder copied together with its record", "keystead adopt"); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(other.dir), os.Remove(other.highwater()))
+	return errors.Join(os.RemoveAll(other.Dir), os.Remove(other.Highwater()))
 }
 
 // missing takes away, one after the other, the record, the key and the whole folder.
-func (t *trial) missing(try func(site, string, string) error) error {
+func (t *trial) missing(try func(proc.Site, string, string) error) error {
 	for _, m := range []struct{ path, what, hint string }{
-		{t.site.highwater(), "a folder without its record", "keystead adopt"},
-		{filepath.Join(t.site.dir, "keys", "merkle.pem"), "a folder without its key", "backup"},
-		{t.site.dir, "an empty folder beside an old record", "keystead adopt"},
+		{t.site.Highwater(), "a folder without its record", "keystead adopt"},
+		{filepath.Join(t.site.Dir, "keys", "merkle.pem"), "a folder without its key", "backup"},
+		{t.site.Dir, "an empty folder beside an old record", "keystead adopt"},
 	} {
 		away := m.path + ".away"
 		if err := os.Rename(m.path, away); err != nil {
@@ -96,53 +98,53 @@ func (t *trial) missing(try func(site, string, string) error) error {
 
 // restored puts the older files into the folder itself, so that only their content
 // is old.
-func (t *trial) restored(try func(site, string, string) error) error {
+func (t *trial) restored(try func(proc.Site, string, string) error) error {
 	if t.o.cycles <= t.olderCycle() {
 		return nil
 	}
-	newest := t.site.dir + ".newest"
-	if err := copyTree(newest, t.site.dir); err != nil {
+	newest := t.site.Dir + ".newest"
+	if err := copyTree(newest, t.site.Dir); err != nil {
 		return err
 	}
-	if err := refill(t.site.dir, t.older()); err != nil {
+	if err := refill(t.site.Dir, t.older()); err != nil {
 		return err
 	}
 	if err := try(t.site, "older files restored into the folder", "older copy"); err != nil {
 		return err
 	}
-	return errors.Join(refill(t.site.dir, newest), os.RemoveAll(newest))
+	return errors.Join(refill(t.site.Dir, newest), os.RemoveAll(newest))
 }
 
 // adoptOlder puts an older folder in the place of the newer, and asks to adopt it.
-func (t *trial) adoptOlder(ctx context.Context, try func(site, string, string) error) (code int, output string, err error) {
-	newest := t.site.dir + ".newest"
-	if err := errors.Join(os.Rename(t.site.dir, newest), os.Rename(t.older(), t.site.dir)); err != nil {
+func (t *trial) adoptOlder(ctx context.Context, try func(proc.Site, string, string) error) (code int, output string, err error) {
+	newest := t.site.Dir + ".newest"
+	if err := errors.Join(os.Rename(t.site.Dir, newest), os.Rename(t.older(), t.site.Dir)); err != nil {
 		return 0, "", err
 	}
 	if err := try(t.site, "an older folder in the place of the newer", "keystead adopt"); err != nil {
 		return 0, "", err
 	}
-	if code, output, err = t.site.verb(ctx, "adopt"); err != nil {
+	if code, output, err = t.site.Verb(ctx, "adopt"); err != nil {
 		return 0, "", err
 	}
 	if err := try(t.site, "an older folder after adoption was refused", "copy"); err != nil {
 		return 0, "", err
 	}
-	return code, output, errors.Join(os.Rename(t.site.dir, t.older()), os.Rename(newest, t.site.dir))
+	return code, output, errors.Join(os.Rename(t.site.Dir, t.older()), os.Rename(newest, t.site.Dir))
 }
 
 // backToNormal starts the server on its right folder and looks at everybody. After a
 // try to adopt another folder the right one has to be adopted too.
 func (t *trial) backToNormal(ctx context.Context) error {
 	err := t.start(ctx)
-	var not *errNotServing
-	if errors.As(err, &not) && strings.Contains(not.stderr, "keystead adopt") {
-		code, output, verbErr := t.site.verb(ctx, "adopt")
+	var not *proc.NotServing
+	if errors.As(err, &not) && strings.Contains(not.Stderr, "keystead adopt") {
+		code, output, verbErr := t.site.Verb(ctx, "adopt")
 		if verbErr != nil {
 			return verbErr
 		}
 		if code != 0 {
-			t.judge.found(wrong, "the adoption of the right folder ends with status %d: %s", code, lastLines(output, 4))
+			t.judge.found(wrong, "the adoption of the right folder ends with status %d: %s", code, proc.LastLines(output, 4))
 		}
 		err = t.start(ctx)
 	}
@@ -154,12 +156,12 @@ func (t *trial) backToNormal(ctx context.Context) error {
 
 // mustRefuse starts a server that must end with a status other than 0, in plain words
 // with hint among them.
-func (t *trial) mustRefuse(ctx context.Context, s site, what, hint string) error {
-	p, err := s.start(ctx)
-	var not *errNotServing
+func (t *trial) mustRefuse(ctx context.Context, s proc.Site, what, hint string) error {
+	p, err := s.Start(ctx)
+	var not *proc.NotServing
 	switch {
 	case err == nil:
-		p.kill()
+		p.Kill()
 		t.judge.found(wrong, "%s is served", what)
 	case !errors.As(err, &not):
 		return fmt.Errorf("%s: %w", what, err)
@@ -172,15 +174,15 @@ func (t *trial) mustRefuse(ctx context.Context, s site, what, hint string) error
 }
 
 // unclear says what is missing in the words of a refusal; "" for nothing.
-func unclear(not *errNotServing, hint string) string {
+func unclear(not *proc.NotServing, hint string) string {
 	switch {
-	case not.code == 0:
+	case not.Code == 0:
 		return "with status 0"
-	case not.code == 2 && strings.Contains(not.stderr, "goroutine "), strings.Contains(not.stderr, "\npanic:"):
+	case not.Code == 2 && strings.Contains(not.Stderr, "goroutine "), strings.Contains(not.Stderr, "\npanic:"):
 		return "by a panic"
-	case strings.TrimSpace(not.stderr) == "":
+	case strings.TrimSpace(not.Stderr) == "":
 		return "without a word"
-	case !strings.Contains(not.stderr, hint):
+	case !strings.Contains(not.Stderr, hint):
 		return fmt.Sprintf("without %q", hint)
 	}
 	return ""

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keystead/keystead/bench/client"
+	"github.com/keystead/keystead/bench/proc"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 // trial is one data folder with everything that watches over it.
 type trial struct {
 	o       options
-	site    site
+	site    proc.Site
 	out     io.Writer
 	judge   *judge
 	ledger  *ledger
@@ -41,7 +42,7 @@ type trial struct {
 	rng     *rand.Rand
 	log     *os.File
 	seen    *os.File
-	proc    *process
+	proc    *proc.Process
 }
 
 // run does it all and prints the summary; ok says that nothing was found. An error
@@ -54,7 +55,7 @@ func run(ctx context.Context, o options, now func() time.Time, out io.Writer) (o
 		}
 	}
 	if o.bin == "" {
-		if o.bin, err = build(ctx, work); err != nil {
+		if o.bin, err = proc.Build(ctx, work); err != nil {
 			return false, err
 		}
 	}
@@ -67,7 +68,7 @@ func run(ctx context.Context, o options, now func() time.Time, out io.Writer) (o
 	}
 	err = t.all(ctx, work, now)
 	if t.proc != nil {
-		t.proc.kill()
+		t.proc.Kill()
 	}
 	err = errors.Join(err, t.close())
 	ok = err == nil && t.judge.total() == 0
@@ -132,7 +133,7 @@ func newTrial(o options, dir string, now func() time.Time, out io.Writer) (*tria
 	if t.log, err = os.Create(filepath.Join(dir, "server.log")); err != nil {
 		return nil, err
 	}
-	t.site = site{bin: o.bin, dir: filepath.Join(dir, "data"), log: t.log}
+	t.site = proc.Site{Bin: o.bin, Dir: filepath.Join(dir, "data"), Log: t.log}
 	t.witness = newWitness(t.seen, t.judge.found)
 	t.tap = newTap(t.ledger, t.witness)
 	t.book = newBook(filepath.Join(dir, "ledger.jsonl"))
@@ -166,7 +167,7 @@ func (t *trial) begin(ctx context.Context) error {
 	if err := t.start(ctx); err != nil {
 		return err
 	}
-	kid, err := client.ParseKID(t.proc.kid)
+	kid, err := client.ParseKID(t.proc.KID)
 	if err != nil {
 		return err
 	}
@@ -177,15 +178,15 @@ func (t *trial) begin(ctx context.Context) error {
 
 // start starts the server and points everybody at it.
 func (t *trial) start(ctx context.Context) error {
-	p, err := t.site.start(ctx)
+	p, err := t.site.Start(ctx)
 	if err != nil {
 		return err
 	}
 	t.proc = p
-	t.tap.point(p.address)
-	t.witness.expect(p.kid)
+	t.tap.point(p.REST)
+	t.witness.expect(p.KID)
 	// First of all the witness asks for the way from the last root it knows.
-	t.witness.ask(ctx, http.DefaultClient, "http://"+p.address, t.ledger.position)
+	t.witness.ask(ctx, http.DefaultClient, "http://"+p.REST, t.ledger.position)
 	return nil
 }
 
@@ -210,7 +211,7 @@ func (t *trial) cycle(ctx context.Context, cycle int) error {
 		}
 	}
 	if t.o.folders && cycle == t.olderCycle() {
-		if err := copyTree(t.older(), t.site.dir); err != nil {
+		if err := copyTree(t.older(), t.site.Dir); err != nil {
 			return err
 		}
 	}
@@ -247,25 +248,25 @@ func (t *trial) loadAndEnd(ctx context.Context, cycle int, after time.Duration, 
 	defer enough()
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() { t.witness.watch(watching, "http://"+t.proc.address, t.ledger.position) })
+	wg.Go(func() { t.witness.watch(watching, "http://"+t.proc.REST, t.ledger.position) })
 	wg.Go(func() { t.load.run(ctx, cycle, t.o.seed, stop) })
 	var err error
 	select {
 	case <-time.After(after):
 		t.load.ending.Store(true)
-	case <-t.proc.ended:
-		t.judge.found(wrong, "the server ended by itself: %v: %s", t.proc.err, lastLines(t.proc.stderr.String(), 4))
+	case <-t.proc.Ended:
+		t.judge.found(wrong, "the server ended by itself: %v: %s", t.proc.Err, proc.LastLines(t.proc.Stderr.String(), 4))
 		t.load.ending.Store(true)
 	case <-ctx.Done():
 		t.load.ending.Store(true)
 		err = ctx.Err()
 	}
-	if gracefully && err == nil && t.proc.running() {
-		if stopErr := t.proc.stop(); stopErr != nil {
+	if gracefully && err == nil && t.proc.Running() {
+		if stopErr := t.proc.Stop(); stopErr != nil {
 			t.judge.found(wrong, "%v", stopErr)
 		}
 	}
-	t.proc.kill()
+	t.proc.Kill()
 	close(stop)
 	enough()
 	wg.Wait()
@@ -274,12 +275,12 @@ func (t *trial) loadAndEnd(ctx context.Context, cycle int, after time.Duration, 
 
 // audit runs keystead verify on the stopped folder and wants that it finds nothing.
 func (t *trial) audit(ctx context.Context) error {
-	code, output, err := t.site.verb(ctx, "verify")
+	code, output, err := t.site.Verb(ctx, "verify")
 	if err != nil {
 		return err
 	}
 	if code != 0 {
-		t.judge.found(wrong, "keystead verify ends with status %d: %s", code, lastLines(output, 6))
+		t.judge.found(wrong, "keystead verify ends with status %d: %s", code, proc.LastLines(output, 6))
 	}
 	return nil
 }
@@ -288,7 +289,7 @@ func (t *trial) audit(ctx context.Context) error {
 func (t *trial) startRoughly(ctx context.Context, rng *rand.Rand) error {
 	if rng.IntN(4) == 0 {
 		for range 1 + rng.IntN(startKillsMax) {
-			p, _, err := t.site.launch()
+			p, _, err := t.site.Launch()
 			if err != nil {
 				return err
 			}
@@ -296,11 +297,11 @@ func (t *trial) startRoughly(ctx context.Context, rng *rand.Rand) error {
 			case <-time.After(time.Duration(rng.Int64N(int64(startKillMax)))):
 			case <-ctx.Done():
 			}
-			p.kill()
+			p.Kill()
 		}
 	}
 	err := t.start(ctx)
-	var not *errNotServing
+	var not *proc.NotServing
 	if errors.As(err, &not) {
 		t.judge.found(lost, "the server does not start after a crash: %v", err)
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command load fills a server with people through the front door and measures it:
 // every account is made by bench/client, with keys and signatures of its own, over
 // HTTP and through the server's normal commit path. It then asks for the leaves of
@@ -28,6 +30,7 @@ import (
 	mrand "math/rand/v2"
 
 	"github.com/keystead/keystead/bench/client"
+	"github.com/keystead/keystead/bench/proc"
 )
 
 func main() {
@@ -49,18 +52,15 @@ type options struct {
 	dir, bin              string
 }
 
-func (o options) run(ctx context.Context) error {
+func (o options) run(ctx context.Context) (err error) {
 	if o.dir == "" {
-		dir, err := os.MkdirTemp("", "keystead-load-")
-		if err != nil {
+		if o.dir, err = os.MkdirTemp("", "keystead-load-"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
-		o.dir = dir
+		defer os.RemoveAll(o.dir)
 	}
 	if o.bin == "" {
-		o.bin = filepath.Join(o.dir, "keystead")
-		if err := build(ctx, o.bin); err != nil {
+		if o.bin, err = proc.Build(ctx, o.dir); err != nil {
 			return err
 		}
 	}
@@ -69,17 +69,20 @@ func (o options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	first := srv.ready
+	first := srv.Ready
 	perSecond, err := fsyncsPerSecond(o.dir)
 	if err != nil {
-		return errors.Join(err, srv.stop())
+		return errors.Join(err, srv.Stop())
 	}
 	figures, err := o.fill(ctx, srv)
 	if err != nil {
-		return errors.Join(err, srv.stop())
+		return errors.Join(err, srv.Stop())
 	}
-	rss := srv.residentBytes()
-	if err := srv.stop(); err != nil {
+	loaded, err := srv.Usage()
+	if err != nil {
+		return errors.Join(err, srv.Stop())
+	}
+	if err := srv.Stop(); err != nil {
 		return err
 	}
 	disk, err := sizes(data)
@@ -89,9 +92,13 @@ func (o options) run(ctx context.Context) error {
 	if srv, err = start(ctx, o.bin, data); err != nil {
 		return err
 	}
-	restart, after := srv.ready, srv.residentBytes()
+	restart := srv.Ready
+	after, err := srv.Usage()
+	if err != nil {
+		return errors.Join(err, srv.Stop())
+	}
 	paths, err := o.readBack(ctx, srv)
-	if err := errors.Join(err, srv.stop()); err != nil {
+	if err := errors.Join(err, srv.Stop()); err != nil {
 		return err
 	}
 	n := float64(o.users)
@@ -104,7 +111,7 @@ func (o options) run(ctx context.Context) error {
 	fmt.Printf("disk: store %.0f bytes/user, archive %.0f bytes/user, %.0f bytes/link in all\n",
 		float64(disk["store"])/n, float64(disk["archive"])/n, float64(disk["store"]+disk["archive"])/(3*n))
 	fmt.Printf("memory: %.0f bytes/user after loading (%d MiB), %.0f bytes/user after a restart (%d MiB)\n",
-		float64(rss)/n, rss>>20, float64(after)/n, after>>20)
+		float64(loaded.Resident)/n, loaded.Resident>>20, float64(after.Resident)/n, after.Resident>>20)
 	fmt.Printf("start: %s empty, %s with all users (tree rebuilt and compared with the signed root)\n", first.Round(time.Millisecond), restart.Round(time.Millisecond))
 	fmt.Printf("paths of random users at random earlier roots, each verified: %.0f/s, p50 %s p99 %s, %d of %d right\n",
 		paths.rate, paths.p50, paths.p99, paths.right, o.reads)

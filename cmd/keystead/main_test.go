@@ -64,7 +64,7 @@ func keystead(home string, run runFunc, args ...string) outcome {
 			}
 			return ""
 		},
-		audit: func(_ context.Context, _ string, out io.Writer) error {
+		audit: func(_ context.Context, _ string, _ int, out io.Writer) error {
 			_, err := fmt.Fprintln(out, "roots: 2 checked")
 			return err
 		},

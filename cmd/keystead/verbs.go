@@ -136,6 +136,7 @@ func (a app) healthCmd() *cobra.Command {
 
 func (a app) verifyCmd() *cobra.Command {
 	var s settings
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Replay and audit everything that is stored",
@@ -148,9 +149,14 @@ func (a app) verifyCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return orServeFirst(ops.Verify(cmd.Context(), cfg.Data.Dir, a.stdout, a.audit))
+			paths := 0
+			if all {
+				paths = -1
+			}
+			return orServeFirst(ops.Verify(cmd.Context(), cfg.Data.Dir, paths, a.stdout, a.audit))
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all-paths", false, "verify every path that any root ever promised, not a sample of them")
 	s.folderFlags(cmd)
 	return cmd
 }

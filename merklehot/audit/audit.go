@@ -185,7 +185,7 @@ func (a *auditor) summary() error {
 // chance decides, the same way in each audit of the same state, whether something of
 // which there are total may be looked at.
 func (a *auditor) chance(total int) bool {
-	if a.opts.Paths == AllPaths || total <= a.opts.Paths {
+	if a.opts.Paths < 0 || total <= a.opts.Paths {
 		return true
 	}
 	return a.random()%uint64(total) < uint64(a.opts.Paths)

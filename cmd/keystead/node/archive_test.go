@@ -100,7 +100,7 @@ func TestArchiveRebuildsTheTree(t *testing.T) {
 		t.Fatalf("rebuilt root %d %s of %d users, the newest seen is %d %s", sum.Newest, sum.HashMeta, sum.Users, newest.Seqno, newest.HashMeta)
 	}
 	var said bytes.Buffer
-	if err := Audit(ctx, dir, &said); err != nil {
+	if err := Audit(ctx, dir, 0, &said); err != nil {
 		t.Fatalf("verify: %v\n%s", err, &said)
 	}
 	_, foreign, err := ed25519.GenerateKey(rand.Reader)

@@ -20,8 +20,8 @@ import (
 
 // Audit replays everything that the data folder holds and writes what it found,
 // one line a subject, to out; the error says that something does not hold. No server
-// may run on the folder meanwhile.
-func Audit(ctx context.Context, dir string, out io.Writer) error {
+// may run on the folder meanwhile. Paths: see ops.Auditor.
+func Audit(ctx context.Context, dir string, paths int, out io.Writer) error {
 	kid, err := keyfile.LoadKID(dir)
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func Audit(ctx context.Context, dir string, out io.Writer) error {
 	defer st.Close()
 	v := st.View()
 	defer v.Close()
-	return errors.Join(audit.Run(ctx, v, kid, out), auditArchive(st, v, filepath.Join(dir, "archive"), kid, out))
+	return errors.Join(audit.RunWith(ctx, v, audit.Options{KID: kid, Paths: paths}, out), auditArchive(st, v, filepath.Join(dir, "archive"), kid, out))
 }
 
 // auditArchive rebuilds the tree from the archive alone and compares it with the

@@ -251,7 +251,7 @@ func TestVerify(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		audited := false
-		err := Verify(context.Background(), tc.dir, &out, func(context.Context, string, io.Writer) error {
+		err := Verify(context.Background(), tc.dir, 0, &out, func(context.Context, string, int, io.Writer) error {
 			audited = true
 			return tc.audit
 		})

@@ -11,12 +11,13 @@ import (
 )
 
 // Auditor replays everything in a data folder and writes what it found, a line a
-// subject; an error says that something does not hold.
-type Auditor func(ctx context.Context, dataDir string, out io.Writer) error
+// subject; an error says that something does not hold. Paths is how many paths in older
+// roots are verified; 0 leaves the number to it, less than 0 asks for all.
+type Auditor func(ctx context.Context, dataDir string, paths int, out io.Writer) error
 
 // Verify checks a data folder while no server runs on it: the signing key is the
 // one that clients were told, and all that is stored stands up to the audit.
-func Verify(ctx context.Context, dataDir string, out io.Writer, audit Auditor) error {
+func Verify(ctx context.Context, dataDir string, paths int, out io.Writer, audit Auditor) error {
 	info, err := os.Stat(dataDir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -34,7 +35,7 @@ func Verify(ctx context.Context, dataDir string, out io.Writer, audit Auditor) e
 		return err
 	}
 	fmt.Fprintf(out, "key: %s is whole and private\n", keyfile.KIDOf(key))
-	if err := audit(ctx, dataDir, out); err != nil {
+	if err := audit(ctx, dataDir, paths, out); err != nil {
 		return fmt.Errorf("audit of %s: %w", dataDir, err)
 	}
 	_, err = fmt.Fprintf(out, "verified: %s\n", dataDir)

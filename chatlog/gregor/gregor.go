@@ -21,7 +21,6 @@
 package gregor
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -112,7 +111,7 @@ func (s *Service) Consume(ctx context.Context, u kbsig.UID, m gregor1.Message) e
 	if err := checkUpdate(up); err != nil {
 		return fmt.Errorf("consume for %s: %w", u, err)
 	}
-	return s.commit(ctx, u, up)
+	return s.commit(ctx, u, up, kbsig.DeviceID{})
 }
 
 // Injection is an item that the server creates.
@@ -128,6 +127,8 @@ type Injection struct {
 	MsgID []byte
 	// Device restricts the item to one device; zero means all.
 	Device kbsig.DeviceID
+	// Skip is a device that the item is not for; zero means none.
+	Skip kbsig.DeviceID
 	// Replace dismisses all other items of the category in the same message.
 	Replace bool
 }
@@ -152,13 +153,18 @@ func (s *Service) Inject(ctx context.Context, in Injection) ([]byte, error) {
 	if err := checkUpdate(up); err != nil {
 		return nil, fmt.Errorf("inject %s for %s: %w", in.Category, in.UID, err)
 	}
-	return up.Metadata.MsgID, s.commit(ctx, in.UID, up)
+	return up.Metadata.MsgID, s.commit(ctx, in.UID, up, in.Skip)
 }
 
 // Dismiss removes the items with these message ids and all items of these
 // categories. What is not there is no error.
 func (s *Service) Dismiss(ctx context.Context, u kbsig.UID, msgIDs [][]byte, categories ...string) error {
-	up := gregor1.StateUpdateMessage{Dismissal: &gregor1.Dismissal{MsgIDs: msgIDs}}
+	return s.dismiss(ctx, u, nil, msgIDs, categories...)
+}
+
+// dismiss is Dismiss in a message whose id, if it is given, makes it repeatable.
+func (s *Service) dismiss(ctx context.Context, u kbsig.UID, id []byte, msgIDs [][]byte, categories ...string) error {
+	up := gregor1.StateUpdateMessage{Metadata: gregor1.Metadata{MsgID: id}, Dismissal: &gregor1.Dismissal{MsgIDs: msgIDs}}
 	for _, c := range categories {
 		up.Dismissal.Ranges = append(up.Dismissal.Ranges, gregor1.MsgRange{Category: c})
 	}
@@ -168,7 +174,7 @@ func (s *Service) Dismiss(ctx context.Context, u kbsig.UID, msgIDs [][]byte, cat
 	if err := checkUpdate(up); err != nil {
 		return fmt.Errorf("dismiss for %s: %w", u, err)
 	}
-	return s.commit(ctx, u, up)
+	return s.commit(ctx, u, up, kbsig.DeviceID{})
 }
 
 func (s *Service) fillID(md *gregor1.Metadata) error {
@@ -183,7 +189,7 @@ func (s *Service) fillID(md *gregor1.Metadata) error {
 }
 
 // commit runs one checked update for u and broadcasts it.
-func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdateMessage) error {
+func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdateMessage, skip kbsig.DeviceID) error {
 	r, err := s.rooms.enter(ctx, u)
 	if err != nil {
 		return err
@@ -193,7 +199,7 @@ func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdat
 	if err != nil {
 		return fmt.Errorf("load messages of %s: %w", u, err)
 	}
-	next := apply(u, cur, up, milliseconds(s.opts.Clock()))
+	next := apply(u, cur, up, skip, milliseconds(s.opts.Clock()))
 	if next.repeated {
 		return nil
 	}
@@ -207,17 +213,13 @@ func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdat
 	return nil
 }
 
-// tell broadcasts an outcome. What is for one device is told to the others without
-// its creation, or not at all.
+// tell broadcasts an outcome. What is not for a device is told to it without its
+// creation, or not at all.
 func (s *Service) tell(r *room, o outcome) {
 	message := func(up gregor1.StateUpdateMessage) *gregor1.Message {
 		return &gregor1.Message{InBand: &gregor1.InBandMessage{StateUpdate: &up}}
 	}
 	full := message(o.out)
-	if o.onlyDevice == nil {
-		s.rooms.broadcast(r, func(kbsig.DeviceID) *gregor1.Message { return full })
-		return
-	}
 	var others *gregor1.Message
 	if o.out.Dismissal != nil {
 		up := o.out
@@ -225,7 +227,7 @@ func (s *Service) tell(r *room, o outcome) {
 		others = message(up)
 	}
 	s.rooms.broadcast(r, func(d kbsig.DeviceID) *gregor1.Message {
-		if bytes.Equal(d[:], o.onlyDevice) {
+		if !o.record.HasItem || o.record.visibleTo(d) {
 			return full
 		}
 		return others
@@ -261,13 +263,23 @@ func (s *Service) Since(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, t gr
 // Push hands an out-of-band message to the connections of u that are there now; it
 // is not kept. The body must not be nil.
 func (s *Service) Push(ctx context.Context, u kbsig.UID, system string, body []byte) error {
+	return s.push(ctx, u, kbsig.DeviceID{}, system, body)
+}
+
+// push is Push to all devices but one, if that is not zero.
+func (s *Service) push(ctx context.Context, u kbsig.UID, skip kbsig.DeviceID, system string, body []byte) error {
 	r, err := s.rooms.enter(ctx, u)
 	if err != nil {
 		return err
 	}
 	defer s.rooms.leave(u, r)
 	m := &gregor1.Message{OutOfBand: &gregor1.OutOfBandMessage{UID: u[:], System: system, Body: body}}
-	s.rooms.broadcast(r, func(kbsig.DeviceID) *gregor1.Message { return m })
+	s.rooms.broadcast(r, func(d kbsig.DeviceID) *gregor1.Message {
+		if !skip.IsZero() && d == skip {
+			return nil
+		}
+		return m
+	})
 	return nil
 }
 

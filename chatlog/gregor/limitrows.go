@@ -16,6 +16,8 @@ func LimitRows() []limits.Row {
 		limits.Time("deadKeptFor", deadKeptFor, "that ended messages are remembered"),
 		limits.Count("deadMax", deadMax, "ended messages", "of one user that are remembered"),
 		limits.Count("subscriptionsMax", subscriptionsMax, "connections", "of one user that are told; the oldest makes room"),
+		limits.Count("deliveredAtOnceMax", deliveredAtOnceMax, "users", "to whom news is delivered at the same time"),
+		limits.Time("hintLasts", hintLasts, "that an item lasts which only makes clients look again"),
 		limits.Count("offsetMax", offsetMax, "milliseconds", "of a time given as an offset"),
 	}
 }

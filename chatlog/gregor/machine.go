@@ -19,7 +19,8 @@ import (
 type Record struct {
 	MsgID     []byte             `codec:"i"`
 	CTime     gregor1.Time       `codec:"c"`
-	DeviceID  []byte             `codec:"d,omitempty"`
+	DeviceID  []byte             `codec:"d,omitempty"` // whom the item is for; nil: all devices
+	Skip      []byte             `codec:"s,omitempty"` // whom it is not for; nil: nobody
 	HasItem   bool               `codec:"h,omitempty"`
 	Category  string             `codec:"k,omitempty"`
 	Body      []byte             `codec:"b,omitempty"` // dropped when the item ends
@@ -54,7 +55,10 @@ func (r *Record) endedAt(now gregor1.Time) (gregor1.Time, bool) {
 
 // visibleTo reports whether the record is for the device; the zero device sees all.
 func (r *Record) visibleTo(d kbsig.DeviceID) bool {
-	return len(r.DeviceID) == 0 || d.IsZero() || bytes.Equal(r.DeviceID, d[:])
+	if d.IsZero() {
+		return true
+	}
+	return (len(r.DeviceID) == 0 || bytes.Equal(r.DeviceID, d[:])) && !bytes.Equal(r.Skip, d[:])
 }
 
 func (r *Record) metadata(u kbsig.UID) gregor1.Metadata {
@@ -124,16 +128,16 @@ func checkDismissal(d *gregor1.Dismissal) error {
 
 // outcome is what an update does: to the records, and what devices are told.
 type outcome struct {
-	repeated   bool // the message id was seen before; nothing happens
-	change     Change
-	out        gregor1.StateUpdateMessage
-	onlyDevice []byte // non-nil: the creation is this device's alone
-	evicted    int    // items that had to make room
+	repeated bool // the message id was seen before; nothing happens
+	change   Change
+	out      gregor1.StateUpdateMessage
+	record   Record // of the update; says which devices its creation is for
+	evicted  int    // items that had to make room
 }
 
 // apply computes the outcome of a checked update over a user's records. It changes
 // neither argument.
-func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, now gregor1.Time) outcome {
+func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, skip kbsig.DeviceID, now gregor1.Time) outcome {
 	ctime := now
 	for i := range cur {
 		if bytes.Equal(cur[i].MsgID, up.Metadata.MsgID) {
@@ -142,6 +146,9 @@ func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, now gregor1
 		ctime = max(ctime, cur[i].CTime+1)
 	}
 	rec := Record{MsgID: up.Metadata.MsgID, CTime: ctime, DeviceID: up.Metadata.DeviceID}
+	if !skip.IsZero() {
+		rec.Skip = skip[:]
+	}
 	if c := up.Creation; c != nil {
 		rec.HasItem, rec.Category, rec.Body = true, c.Category, c.Body
 		rec.DTime = absolute(ctime, c.DTime)
@@ -164,7 +171,7 @@ func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, now gregor1
 		ended = append(ended, dismiss(all, &gregor1.Dismissal{MsgIDs: ids}, ctime)...)
 	}
 	mine := all[len(all)-1]
-	o := outcome{change: Change{Put: []Record{mine}}, evicted: evicted}
+	o := outcome{change: Change{Put: []Record{mine}}, record: mine, evicted: evicted}
 	for _, i := range ended {
 		if i != len(all)-1 {
 			o.change.Put = append(o.change.Put, all[i])
@@ -178,9 +185,6 @@ func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, now gregor1
 	o.out = gregor1.StateUpdateMessage{Metadata: mine.metadata(u), Dismissal: mine.Dismissal}
 	if up.Creation != nil {
 		o.out.Creation = rec.item()
-	}
-	if up.Creation != nil && len(rec.DeviceID) != 0 {
-		o.onlyDevice = rec.DeviceID
 	}
 	return o
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/keystead/keystead/compat/rest"
 	"github.com/keystead/keystead/compat/rpc"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/store"
@@ -61,6 +62,7 @@ func limitRooms() []limitRoom {
 		{"chatlog/gregor", "Push messages", gregor.LimitRows()},
 		{"engine/accounts", "Accounts", accounts.LimitRows()},
 		{"engine/keys", "Keys of records", keys.LimitRows()},
+		{"engine/events", "News on its way", events.LimitRows()},
 		{"engine/store", "The store", store.LimitRows()},
 		{"engine/limits", "Rate limits themselves", limits.LimitRows()},
 		{"cmd/keystead/node", "The process", node.LimitRows()},

@@ -30,6 +30,8 @@
 //	y       uid, generation                 user ephemeral key                  merklehot/keyboxes
 //	z       uid, generation, device         user ephemeral key box              merklehot/keyboxes
 //	q       uid, message id                 in-band message                     chatlog/gregor
+//	G       number                          entry of the outbox                 engine/events
+//	V       consumer                        place in the outbox                 engine/events
 //	r       seqno                           signed root                         merklehot/roots
 //	h       hash meta                       seqno                               merklehot/roots
 //	o       seqno                           what changed in a root              merklehot/roots

@@ -153,6 +153,18 @@ var rows = []row{
 		func(k []byte, p parts) bool { u, m, ok := GregorOf(k); return ok && u == p.u && string(m) == p.name },
 	},
 	{
+		"Event", 'G', func(p parts) []byte { return Event(int64(p.n)) }, fieldsOf(seqno),
+		func(k []byte, p parts) bool { n, ok := EventNumber(k); return ok && n == int64(p.n) },
+	},
+	{
+		"EventCursor", 'V', func(p parts) []byte { return EventCursor(p.name) }, fieldsOf(name),
+		func(k []byte, p parts) bool {
+			c, ok := EventCursorOf(k)
+			// The shorter keys are those of other names.
+			return ok && c == p.name
+		},
+	},
+	{
 		"Root", 'r', func(p parts) []byte { return Root(p.n) }, fieldsOf(seqno),
 		func(k []byte, p parts) bool { n, ok := RootSeqno(k); return ok && n == p.n },
 	},
@@ -205,6 +217,8 @@ var ranges = map[string]struct {
 	"UserEKs":         {"UserEK", 1, func(p parts) []byte { return UserEKs(p.u) }},
 	"UserEKBoxes":     {"UserEKBox", 2, func(p parts) []byte { return UserEKBoxes(p.u, p.generation) }},
 	"Gregors":         {"Gregor", 1, func(p parts) []byte { return Gregors(p.u) }},
+	"Events":          {"Event", 0, func(parts) []byte { return Events() }},
+	"EventCursors":    {"EventCursor", 0, func(parts) []byte { return EventCursors() }},
 	"Roots":           {"Root", 0, func(parts) []byte { return Roots() }},
 	"AllChanges":      {"Changes", 0, func(parts) []byte { return AllChanges() }},
 	"Leaves":          {"Leaf", 0, func(parts) []byte { return Leaves(TreeMain) }},

@@ -190,5 +190,7 @@ func (s *Store) settle(g *group) error {
 	}
 	s.current.Swap(g.view).Close()
 	g.view = nil
+	later := make(chan struct{})
+	close(*s.later.Swap(&later))
 	return g.batch.Close()
 }

@@ -120,7 +120,8 @@ type Store struct {
 	queue chan *pending
 	sync  chan *group
 
-	current atomic.Pointer[View] // newest published view
+	current atomic.Pointer[View]          // newest published view
+	later   atomic.Pointer[chan struct{}] // closed when current is replaced by a group
 	sealer  Sealer
 	sealed  any    // what the sealer returned last; committer only
 	group   uint64 // number of the newest group; committer only
@@ -172,6 +173,8 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", o.Dir, err), s.watch.Close())
 	}
 	s.current.Store(newView(s.db.NewSnapshot(), nil))
+	later := make(chan struct{})
+	s.later.Store(&later)
 	if !o.ReadOnly {
 		s.loops.Add(2)
 		go s.commitLoop()
@@ -317,6 +320,10 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	}
 	return <-p.done
 }
+
+// Later is closed once a group is published after this call. Whoever waits for a
+// change asks for it before looking at a View.
+func (s *Store) Later() <-chan struct{} { return *s.later.Load() }
 
 // Now reads the store's clock.
 func (s *Store) Now() time.Time { return s.opts.Clock() }

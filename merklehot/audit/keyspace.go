@@ -6,6 +6,7 @@ import (
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
@@ -69,6 +70,8 @@ var families = []family{
 	{name: "user ephemeral key", key: keys.UserEK(zero.uid, 1), parts: "un"},
 	{name: "user ephemeral key box", key: keys.UserEKBox(zero.uid, 1, zero.device), parts: "und"},
 	{name: "message", key: keys.Gregor(zero.uid, []byte{1}), fits: isMessage},
+	{name: "outbox entry", key: keys.Event(1), parts: "n", value: decodes[events.Record]},
+	{name: "outbox place", key: keys.EventCursor("x"), fits: isConsumer},
 	{name: "root", key: keys.Root(1), parts: "n"},
 	{name: "root index entry", key: keys.RootHash(kbsig.HashMeta{}), parts: "h"},
 	{name: "list of changes", key: keys.Changes(1), parts: "n"},
@@ -215,6 +218,11 @@ func isFavorite(k []byte) bool {
 func isMessage(k []byte) bool {
 	_, _, ok := keys.GregorOf(k)
 	return ok && partOK('u', k[1:17])
+}
+
+func isConsumer(k []byte) bool {
+	name, ok := keys.EventCursorOf(k)
+	return ok && (name == "" || printable([]byte(name)))
 }
 
 // isLeaf takes leaves of users only: the legacy tree is empty, since every user's id is

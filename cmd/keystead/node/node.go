@@ -38,6 +38,7 @@ import (
 	"github.com/keystead/keystead/compat/rpc"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/clock"
+	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/highwater"
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
@@ -121,7 +122,7 @@ func newNode(w World, cfg config.Config, log *slog.Logger) *node {
 
 func (n *node) run(ctx context.Context, ready func(Bound) error) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
-	for _, step := range []func() error{n.openData, n.checkClock, n.startRoots, n.openArchive, n.openCertificates, n.buildDoors, n.listen} {
+	for _, step := range []func() error{n.openData, n.checkClock, n.startRoots, n.openArchive, n.openNews, n.openCertificates, n.buildDoors, n.listen} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -149,6 +150,8 @@ type node struct {
 
 	copying sync.Mutex // around arch, which is for one goroutine at a time
 
+	events  *events.Outbox
+	gregor  *gregor.Service
 	metrics *observe.Metrics
 	rest    *rest.Server
 	rpc     *rpc.Server
@@ -257,6 +260,16 @@ func (n *node) openArchive() error {
 	return nil
 }
 
+// openNews opens the outbox and makes who delivers from it.
+func (n *node) openNews() error {
+	var err error
+	n.events, err = events.Open(context.Background(), n.store, events.Options{
+		Consumers: []string{gregor.Consumer}, Logger: n.log, Metrics: n.reg,
+	})
+	n.gregor = gregor.New(gregor.Options{Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log})
+	return err
+}
+
 func (n *node) newestRoot() kbsig.Seqno {
 	v := n.store.View()
 	defer v.Close()
@@ -282,7 +295,7 @@ func (n *node) buildDoors() error {
 	})
 	n.rpc, err = rpc.New(rpc.Options{
 		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,
-		Gregor: gregor.New(gregor.Options{Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log}),
+		Gregor: n.gregor,
 		Rates:  rates, Exempt: rates.Exempt, Limits: rpc.Limits{Conns: connections},
 	})
 	return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/keystead/keystead/chatlog/gregor"
 	"github.com/keystead/keystead/compat/rpc"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/store"
@@ -36,7 +37,7 @@ const (
 func (n *node) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := make(chan error, 4) // one for each that is started
+	failed := make(chan error, 5) // one for each that is started
 	start := func(name string, run func() error) {
 		go func() {
 			if err := run(); err != nil {
@@ -70,6 +71,12 @@ func (n *node) serve(ctx context.Context) error {
 	var behind sync.WaitGroup
 	behind.Go(func() { n.background(ctx) })
 	behind.Go(func() { n.watch(ctx) })
+	behind.Go(func() {
+		err := n.events.Run(ctx, gregor.Consumer, n.gregor.DeliverNews)
+		if err != nil && !errors.Is(err, store.ErrStopped) {
+			failed <- fmt.Errorf("deliver news: %w", err)
+		}
+	})
 
 	var err error
 	select {

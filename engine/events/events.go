@@ -1,0 +1,172 @@
+// Package events is the outbox: what the users concerned must be told of a fact is
+// written in the transaction that makes the fact, and read from there in order.
+//
+// It owns the key families "G" and "V" of engine/keys and promises:
+//   - News is kept exactly when the fact is: Add writes into the fact's transaction.
+//   - Entries are numbered without a gap in the order of the transactions, and each
+//     has an ID that no other entry of any store has.
+//   - Each consumer has a name and a durable place. It gets all entries after its
+//     place, in order and at least once, across restarts and failures; what it does
+//     with an entry it must be able to do twice, for which there is the ID.
+//   - A consumer sees only what is on stable storage.
+//   - An entry is deleted when all consumers have passed it, and not before.
+//
+// A consumer that fails is given the same entries again; what it cannot digest it has
+// to skip by itself, for nothing else ends its backlog. When the backlog reaches
+// backlogMax, Add refuses, and with it the facts: the disk is not filled for ever.
+//
+// It imports engine/store and engine/keys.
+package events
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+)
+
+// Limits of the outbox.
+const (
+	// categoryBytesMax and bodyBytesMax bound one piece of news, in bytes.
+	categoryBytesMax = 256
+	bodyBytesMax     = 64 << 10
+	// backlogMax is how many entries the slowest consumer may be behind.
+	backlogMax = 1 << 20
+	// batchMax and batchBytesMax bound what a consumer is given at a time.
+	batchMax      = 256
+	batchBytesMax = 4 << 20
+	// trimMax is how many entries are deleted in one transaction.
+	trimMax = 1024
+	// consumerBytesMax bounds a consumer's name.
+	consumerBytesMax = 64
+	// retryFirst and retryMax are the waits after a consumer's failure; each is twice
+	// the one before.
+	retryFirst = 100 * time.Millisecond
+	retryMax   = 30 * time.Second
+)
+
+// Errors of Add.
+var (
+	// ErrMalformed reports news that no device could be told.
+	ErrMalformed = errors.New("malformed news")
+	// ErrBacklog reports that the slowest consumer is too far behind.
+	ErrBacklog = errors.New("too much news is waiting")
+)
+
+// News is what a user's devices are told of a fact.
+type News struct {
+	To       kbsig.UID
+	Category string // of gregor, or the system if OutOfBand
+	// Body is what clients expect in this category, JSON nearly always. Nil only with
+	// Replace: then nothing is told but what is gone.
+	Body []byte
+	// OutOfBand goes to the devices that are connected when it is delivered, and is
+	// not kept.
+	OutOfBand bool
+	// Replace dismisses the earlier items of the category first.
+	Replace bool
+	// Skip is a device that is not told, such as the one that did it; zero: none.
+	Skip kbsig.DeviceID
+	// Lasts is how long after its delivery the item ends by itself; zero: what is
+	// usual in its category. Whole milliseconds.
+	Lasts time.Duration
+}
+
+func (n News) check() error {
+	switch {
+	case n.To.IsZero():
+		return fmt.Errorf("news for nobody: %w", ErrMalformed)
+	case n.Category == "" || len(n.Category) > categoryBytesMax:
+		return fmt.Errorf("news with a category of %d bytes: %w", len(n.Category), ErrMalformed)
+	case len(n.Body) > bodyBytesMax:
+		return fmt.Errorf("news %s of %d bytes: %w", n.Category, len(n.Body), ErrMalformed)
+	case n.Body == nil && (!n.Replace || n.OutOfBand):
+		return fmt.Errorf("news %s says nothing: %w", n.Category, ErrMalformed)
+	case n.OutOfBand && n.Replace:
+		return fmt.Errorf("news %s is not kept and cannot replace: %w", n.Category, ErrMalformed)
+	case n.Lasts < 0:
+		return fmt.Errorf("news %s lasts %s: %w", n.Category, n.Lasts, ErrMalformed)
+	}
+	return nil
+}
+
+// Record is an entry as it is kept.
+type Record struct {
+	At        int64          `codec:"a"` // milliseconds
+	To        kbsig.UID      `codec:"u"`
+	Category  string         `codec:"c"`
+	Body      []byte         `codec:"b"` // nil: dismisses only
+	OutOfBand bool           `codec:"o,omitempty"`
+	Replace   bool           `codec:"r,omitempty"`
+	Skip      kbsig.DeviceID `codec:"s"`
+	Lasts     int64          `codec:"l,omitempty"` // milliseconds
+}
+
+// place is where a consumer is, or, under the empty name, where the outbox is: the
+// numbers of the last entry that was passed or trimmed, and of the last that was added.
+type place struct {
+	Passed int64 `codec:"p"`
+	Added  int64 `codec:"n,omitempty"`
+}
+
+// Add puts news into the outbox as part of tx.
+func Add(tx *store.Tx, n News) error {
+	if err := n.check(); err != nil {
+		return err
+	}
+	at, err := loadPlace(tx, "")
+	if err != nil {
+		return err
+	}
+	if at.Added-at.Passed >= backlogMax {
+		return fmt.Errorf("news %s for %s: %w", n.Category, n.To, ErrBacklog)
+	}
+	at.Added++
+	store.Save(tx, keys.Event(at.Added), Record{
+		At: tx.Now().UnixMilli(), To: n.To, Category: n.Category, Body: n.Body, OutOfBand: n.OutOfBand,
+		Replace: n.Replace, Skip: n.Skip, Lasts: n.Lasts.Milliseconds(),
+	})
+	store.Save(tx, keys.EventCursor(""), at)
+	return nil
+}
+
+// Entry is news with its place in the outbox.
+type Entry struct {
+	News
+	Number int64     // from 1 on, without a gap
+	At     time.Time // of the transaction
+	ID     [16]byte
+}
+
+func (r Record) entry(storeID [16]byte, n int64) Entry {
+	return Entry{
+		News: News{
+			To: r.To, Category: r.Category, Body: r.Body, OutOfBand: r.OutOfBand, Replace: r.Replace,
+			Skip: r.Skip, Lasts: time.Duration(r.Lasts) * time.Millisecond,
+		},
+		Number: n, At: time.UnixMilli(r.At), ID: idOf(storeID, n),
+	}
+}
+
+// idOf is the same whenever it is asked, and not to be guessed or met by chance.
+func idOf(storeID [16]byte, n int64) (id [16]byte) {
+	h := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("outbox entry "), storeID[:]...), uint64(n)))
+	copy(id[:], h[:])
+	return id
+}
+
+func loadPlace(r store.Reader, consumer string) (place, error) {
+	p, err := store.Load[place](r, keys.EventCursor(consumer))
+	if errors.Is(err, store.ErrNotFound) {
+		return place{}, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("read the outbox's place %q: %w", consumer, err)
+	}
+	return p, nil
+}

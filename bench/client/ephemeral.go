@@ -155,7 +155,7 @@ func (a *Account) PostUserEK(ctx context.Context) (*UserEK, error) {
 	if err != nil {
 		return nil, err
 	}
-	prev, err := a.UserEK(ctx, a.UID)
+	_, newest, err := a.userEK(ctx, a.UID)
 	if err != nil {
 		return nil, err
 	}
@@ -163,10 +163,7 @@ func (a *Account) PostUserEK(ctx context.Context) (*UserEK, error) {
 	if err != nil {
 		return nil, err
 	}
-	ek := &UserEK{Generation: 1}
-	if prev != nil {
-		ek.Generation = prev.Generation + 1
-	}
+	ek := &UserEK{Generation: newest + 1}
 	if ek.Seed, err = newSeed(a.Server().Random); err != nil {
 		return nil, err
 	}
@@ -194,41 +191,48 @@ func (a *Account) PostUserEK(ctx context.Context) (*UserEK, error) {
 // UserEK is a user's newest statement, nil when there is none or when the signer
 // is an older per-user key. client: go/ephemeral/user_ek.go:fetchUserEKStatement
 func (a *Account) UserEK(ctx context.Context, uid UID) (*EKStatement, error) {
+	s, _, err := a.userEK(ctx, uid)
+	return s, err
+}
+
+// userEK also tells the newest statement's generation, 0 when there was never any: what
+// an older per-user key has signed counts, too, for generations go on.
+func (a *Account) userEK(ctx context.Context, uid UID) (*EKStatement, int, error) {
 	reply, err := a.Server().Get(ctx, "user/user_ek", url.Values{"uids": {uid.String()}}, a.credential())
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	var sigs map[string]*string
 	if err := reply.into("sigs", &sigs); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(sigs) == 0 {
-		return nil, nil
+		return nil, 0, nil
 	}
 	armored := sigs[uid.String()]
 	if len(sigs) != 1 || armored == nil {
-		return nil, violated(RuleEK, "user/user_ek", "%d statements, none for %s or null", len(sigs), uid)
+		return nil, 0, violated(RuleEK, "user/user_ek", "%d statements, none for %s or null", len(sigs), uid)
 	}
 	s, err := openEK(userEKSection, userEKField, *armored)
 	if err != nil {
-		return nil, violated(RuleEK, "user/user_ek", "%v", err)
+		return nil, 0, violated(RuleEK, "user/user_ek", "%v", err)
 	}
 	u, err := a.Verifier.LoadUser(ctx, uid, LoadOptions{})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	latest := u.Family.LatestPUK()
 	if latest != nil && s.Signer == latest.Signing {
-		return s, nil
+		return s, s.Generation, nil
 	}
 	for _, f := range append(u.Past, u.Family) {
 		for i := range f.pukList() {
 			if f.PUKs[i].Signing == s.Signer {
-				return nil, nil // an older per-user key: the user rolled without a new one
+				return nil, s.Generation, nil // an older per-user key: the user rolled without a new one
 			}
 		}
 	}
-	return nil, violated(RuleEK, "user/user_ek", "signed by %s, no per-user key of %s", s.Signer, u.Username)
+	return nil, 0, violated(RuleEK, "user/user_ek", "signed by %s, no per-user key of %s", s.Signer, u.Username)
 }
 
 func (f *Family) pukList() []PUKInfo {

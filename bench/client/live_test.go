@@ -326,6 +326,12 @@ func TestLiveEphemeral(t *testing.T) {
 	if len(eks) != 1 {
 		t.Errorf("%d device keys after a revocation, not 1", len(eks))
 	}
+	// The per-user key was rolled; the generations of the ephemeral one go on.
+	ek, err := alice.PostUserEK(ctx)
+	l.do("user key after a roll", err)
+	if ek.Generation != 3 {
+		t.Errorf("generation %d after a roll, not 3", ek.Generation)
+	}
 	srv := alice.Server()
 	var i RelaySession
 	i[0] = 7

@@ -42,6 +42,7 @@ func (s *Store) openDB(obsolete pebble.Cleaner) error {
 		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			s.opts.Logger.Error("store: corrupt file", "path", i.Path, "err", i.Details)
+			s.corrupt.CompareAndSwap(nil, &i.Path)
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			s.opts.Logger.Warn("store: writes stall", "reason", i.Reason)

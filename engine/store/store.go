@@ -131,9 +131,10 @@ type Store struct {
 	closed   sync.Once
 	loops    sync.WaitGroup
 	stopErr  atomic.Pointer[error]
-	stuck    bool         // Pebble panicked and holds its locks; committer only
-	gone     atomic.Bool  // the database is closed
-	updating sync.RWMutex // held for reading by Update, for writing by Close
+	corrupt  atomic.Pointer[string] // the first file found damaged
+	stuck    bool                   // Pebble panicked and holds its locks; committer only
+	gone     atomic.Bool            // the database is closed
+	updating sync.RWMutex           // held for reading by Update, for writing by Close
 }
 
 type pending struct {
@@ -282,6 +283,15 @@ func (s *Store) checkEmpty() error {
 		return fmt.Errorf("the database holds records but no version: it is damaged or not a store")
 	}
 	return nil
+}
+
+// Corrupt is the path of the first file that was found damaged while it was read, empty
+// if all have been whole. Reads that need the damaged part fail; others go on.
+func (s *Store) Corrupt() string {
+	if path := s.corrupt.Load(); path != nil {
+		return *path
+	}
+	return ""
 }
 
 // ID is the store's random name, made when it was created.

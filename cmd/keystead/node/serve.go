@@ -167,6 +167,11 @@ func (n *node) opsServer() *http.Server {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		v := n.store.View()
 		defer v.Close()
+		if path := n.store.Corrupt(); path != "" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintf(w, "unhealthy: %s is damaged and cannot be read whole; stop the server, run keystead verify, and restore a backup or replace the disk\n", path)
+			return
+		}
 		root := roots.StateOf(v).Root()
 		age := n.Clock().Sub(time.Unix(root.Ctime, 0))
 		if n.cfg.Merkle.Heartbeat > 0 && age > n.cfg.Merkle.Heartbeat+healthAgeMax {

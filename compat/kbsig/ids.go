@@ -216,9 +216,12 @@ func (b SigIDBase) Short() string { return base64.RawURLEncoding.EncodeToString(
 // Medium is base64url of all 32 bytes, 43 characters.
 func (b SigIDBase) Medium() string { return base64.RawURLEncoding.EncodeToString(b[:]) }
 
-// ParseSigID parses a 66-character user-chain signature id into its base.
+// ParseSigID parses a 66-character user-chain signature id into its base. Clients give
+// signatures of wallet links, and outer links that they only know as stubs, the other
+// suffix, and compare without it.
+// client: go/protocol/keybase1/extras.go:SigIDSuffixParameters
 func ParseSigID(s string) (SigIDBase, error) {
-	if len(s) != 66 || s[64:] != "0f" {
+	if len(s) != 66 || s[64:] != "0f" && s[64:] != "22" {
 		return SigIDBase{}, fmt.Errorf("signature id: %w", ErrBadID)
 	}
 	return ParseSigIDBase(s[:64])

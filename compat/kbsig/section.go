@@ -100,6 +100,18 @@ func (s *JSONSection) Int(name string, least, most int64) int64 {
 	return v.Int
 }
 
+// True reads an optional boolean that only stands there when it is true.
+func (s *JSONSection) True(name string) bool {
+	if !s.Has(name) {
+		return false
+	}
+	v := s.of(name, JSONBool)
+	if v != nil && !v.Bool {
+		s.Fail("%s is false, which its absence says", name)
+	}
+	return v != nil && v.Bool
+}
+
 // Object opens a required member object.
 func (s *JSONSection) Object(name string) JSONSection {
 	return JSONSection{path: s.path + "." + name, obj: s.of(name, JSONObject), err: s.err}
@@ -111,6 +123,17 @@ func (s *JSONSection) Array(name string) []JSONValue {
 		return v.Elems
 	}
 	return nil
+}
+
+// Element opens an element of an array that must be an object.
+func (s *JSONSection) Element(name string, i int, elem *JSONValue) JSONSection {
+	out := JSONSection{path: fmt.Sprintf("%s.%s[%d]", s.path, name, i), err: s.err}
+	if elem.Kind != JSONObject {
+		out.Fail("it is %s, not %s", elem.Kind, JSONObject)
+		return out
+	}
+	out.obj = elem
+	return out
 }
 
 // Parsed reads a required string with the parser of an identifier.

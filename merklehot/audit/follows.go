@@ -83,7 +83,7 @@ func (a *auditor) follows(u *user) error {
 		}
 		return nil
 	})
-	for _, t := range u.state.Tracks {
+	for _, t := range u.state.Followees() {
 		if err == nil && !listed[t.UID] {
 			a.problem("follow of %s by %s: not listed", t.UID, u.uid)
 		}

@@ -99,7 +99,7 @@ func (s *Service) post(tx *store.Tx, u kbsig.UID, p Post) error {
 	}
 	acct.TouchIdentity(tx.Now())
 	acct.TouchPrivate()
-	if len(st.Tracks) != len(next.Tracks) {
+	if len(st.Followees()) != len(next.Followees()) {
 		acct.TrackVersion++
 	}
 	accounts.Put(tx, acct)
@@ -210,7 +210,7 @@ func syncFollows(tx *store.Tx, before, after *sigchain.State) error {
 		accounts.Put(tx, acct)
 		return nil
 	}
-	for _, t := range after.Tracks {
+	for _, t := range after.Followees() {
 		if old, ok := before.Follows(t.UID); ok && old == t {
 			continue
 		}
@@ -227,7 +227,7 @@ func syncFollows(tx *store.Tx, before, after *sigchain.State) error {
 			return err
 		}
 	}
-	for _, t := range before.Tracks {
+	for _, t := range before.Followees() {
 		if _, ok := after.Follows(t.UID); !ok {
 			directory.DropFollow(tx, after.UID, t.UID)
 			if err := changed(t.UID); err != nil {

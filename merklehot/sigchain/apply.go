@@ -36,6 +36,16 @@ var effects = map[kbsig.LinkType]func(*State, *Link, Env) error{
 	kbsig.LinkRevoke:     (*State).revoke,
 	kbsig.LinkTrack:      (*State).track,
 	kbsig.LinkUntrack:    (*State).untrack,
+	kbsig.LinkDevice:     (*State).rename,
+
+	kbsig.LinkWebServiceBinding:       (*State).bind,
+	kbsig.LinkWebServiceBindingRevoke: (*State).bind,
+	kbsig.LinkCryptocurrency:          (*State).addCurrency,
+	kbsig.LinkCryptocurrencyRevoke:    (*State).addCurrency,
+	kbsig.LinkWalletStellar:           (*State).setWallet,
+	kbsig.LinkWotVouch:                (*State).vouch,
+	kbsig.LinkWotVouchRevoke:          (*State).vouch,
+	kbsig.LinkWotReact:                (*State).react,
 }
 
 // Apply judges one link against the chain so far and returns the state with it.

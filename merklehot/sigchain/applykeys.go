@@ -168,19 +168,9 @@ func (s *State) revoke(l *Link, _ Env) error {
 	return nil
 }
 
-// revokeSigs takes back statements; of those taken now, only follows can be.
-func (s *State) revokeSigs(l *Link) error {
-	for _, id := range l.Revoke.SigIDs {
-		at := slices.IndexFunc(s.Tracks, func(t Track) bool { return t.SigID == id })
-		if at < 0 {
-			return refuse(KindKeyNotFound, "signature %s is not one that can be revoked", id)
-		}
-		s.Tracks = slices.Delete(s.Tracks, at, at+1)
-	}
-	return nil
-}
-
-// client: go/libkb/id_table.go:TrackChainLink
+// track adds a follow statement. Those made before about the same person stay, so
+// that one of them counts again if this one is taken back.
+// client: go/libkb/id_table.go:TrackChainLinkFor
 func (s *State) track(l *Link, env Env) error {
 	ok, err := env.UserExists(l.Track.UID)
 	if err != nil {
@@ -190,25 +180,21 @@ func (s *State) track(l *Link, env Env) error {
 		return refuse(KindTarget, "follows %s, whom nobody knows", l.Track.UID)
 	}
 	t := Track{UID: l.Track.UID, Username: l.Track.Username, Seqno: l.Seqno, SigID: l.SigID}
-	at, found := s.trackIndex(t.UID)
-	switch {
-	case found:
-		s.Tracks[at] = t
-	case len(s.Tracks) >= tracksMax:
-		return refuse(KindTooMany, "follows %d people", len(s.Tracks))
-	default:
-		s.Tracks = slices.Insert(s.Tracks, at, t)
+	if len(s.Tracks) >= tracksMax {
+		return refuse(KindTooMany, "%d follow statements", len(s.Tracks))
 	}
+	_, end := s.trackRange(t.UID)
+	s.Tracks = slices.Insert(s.Tracks, end, t)
 	return nil
 }
 
 // untrack takes an unfollow of somebody not followed only if clients would have
 // let a person ask for it: never. client: go/engine/untrack.go
 func (s *State) untrack(l *Link, _ Env) error {
-	at, found := s.trackIndex(l.Untrack.UID)
-	if !found {
+	at, end := s.trackRange(l.Untrack.UID)
+	if at == end {
 		return refuse(KindTarget, "unfollows %s, whom it does not follow", l.Untrack.UID)
 	}
-	s.Tracks = slices.Delete(s.Tracks, at, at+1)
+	s.Tracks = slices.Delete(s.Tracks, at, end)
 	return nil
 }

@@ -64,6 +64,15 @@ var batchKinds = [][]kbsig.LinkType{
 	{kbsig.LinkRevoke},
 	{kbsig.LinkTrack},
 	{kbsig.LinkUntrack},
+	{kbsig.LinkDevice},
+	{kbsig.LinkWebServiceBinding},
+	{kbsig.LinkWebServiceBindingRevoke},
+	{kbsig.LinkCryptocurrency},
+	{kbsig.LinkCryptocurrencyRevoke},
+	{kbsig.LinkWalletStellar},
+	{kbsig.LinkWotVouch},
+	{kbsig.LinkWotVouchRevoke},
+	{kbsig.LinkWotReact},
 }
 
 // CheckBatch judges all links of one request in order, with what came beside

@@ -9,12 +9,19 @@ import (
 // value always gets the same bytes.
 type writer struct{ b []byte }
 
-func (w *writer) uint(v uint64)    { w.b = binary.AppendUvarint(w.b, v) }
-func (w *writer) int(v int64)      { w.uint(uint64(v)) }
-func (w *writer) raw(b []byte)     { w.b = append(w.b, b...) }
-func (w *writer) bytes(b []byte)   { w.uint(uint64(len(b))); w.raw(b) }
-func (w *writer) string(s string)  { w.bytes([]byte(s)) }
-func (w *writer) seqno(s int64)    { w.int(s) }
+func (w *writer) uint(v uint64)   { w.b = binary.AppendUvarint(w.b, v) }
+func (w *writer) int(v int64)     { w.uint(uint64(v)) }
+func (w *writer) raw(b []byte)    { w.b = append(w.b, b...) }
+func (w *writer) bytes(b []byte)  { w.uint(uint64(len(b))); w.raw(b) }
+func (w *writer) string(s string) { w.bytes([]byte(s)) }
+func (w *writer) seqno(s int64)   { w.int(s) }
+func (w *writer) bool(b bool) {
+	if b {
+		w.uint(1)
+	} else {
+		w.uint(0)
+	}
+}
 func (w *writer) version(v uint64) { w.uint(v) }
 
 // reader reads what writer wrote; the first error sticks.
@@ -47,6 +54,14 @@ func (r *reader) int(what string) int64 {
 		return 0
 	}
 	return int64(v)
+}
+
+func (r *reader) bool(what string) bool {
+	v := r.uint(what)
+	if v > 1 {
+		r.fail(what)
+	}
+	return v == 1
 }
 
 func (r *reader) raw(dst []byte, what string) {

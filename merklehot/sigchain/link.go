@@ -31,13 +31,20 @@ type Link struct {
 	Ctime    int64 // Unix seconds by the signer's clock
 	ExpireIn int64 // seconds; stock clients of v6 do not act on it
 
-	Device  *DeviceSection // eldest, sibkey, subkey; revoke of a device
+	Device  *DeviceSection // eldest, sibkey, subkey, device; revoke of a device
 	Key     kbsig.KID      // what eldest, sibkey and subkey add
 	Parent  kbsig.KID      // subkey: the device's sibkey
 	PUK     *PUKSection    // per_user_key
-	Revoke  *RevokeSection // revoke
+	Revoke  *RevokeSection // revoke; what other statements come in place of
 	Track   *TrackSection  // track
 	Untrack *Followee      // untrack
+
+	Service   *ServiceSection  // web_service_binding
+	Currency  *CurrencySection // cryptocurrency
+	Wallet    *WalletSection   // wallet.stellar
+	Expansion *ExpansionID     // wot.vouch, wot.react
+
+	ignorable bool // by clients that do not know the type
 
 	outer *kbsig.Outer     // v2
 	inner []byte           // the JSON

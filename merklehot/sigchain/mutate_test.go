@@ -382,7 +382,7 @@ func wanted(s *State) map[string]any {
 			sib = append(sib, k.KID.String())
 		}
 	}
-	for _, t := range s.Tracks {
+	for _, t := range s.Followees() {
 		tracks = append(tracks, string(t.Username))
 	}
 	for _, d := range s.Devices {

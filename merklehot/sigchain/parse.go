@@ -92,6 +92,9 @@ func (l *Link) readInner() error {
 	if err := read(l, &body); err != nil {
 		return err
 	}
+	if err := l.checkIgnorable(); err != nil {
+		return err
+	}
 	body.End()
 	root.End()
 	if err := root.Err(); err != nil {
@@ -117,6 +120,7 @@ func (l *Link) readFrame(root, body *kbsig.JSONSection) {
 	if root.Has("high_skip") {
 		l.HighSkip = readHighSkip(root)
 	}
+	l.ignorable = root.True("ignore_if_unsupported")
 	body.Int("version", int64(l.Version), int64(l.Version))
 
 	key := body.Object("key")
@@ -214,6 +218,28 @@ func newerThan(version string, than [3]int) bool {
 	return false
 }
 
+// ignorableTypes are younger than clients that are still about, or were. Clients let
+// those skip them, and sign them only in a form of which others can be shown a stub.
+// client: go/libkb/kbsig.go:StellarProof, WotVouchProof, go/libkb/sig_chain.go:verifySubchain
+var ignorableTypes = map[kbsig.LinkType]bool{
+	kbsig.LinkWalletStellar:  true,
+	kbsig.LinkWotVouch:       true,
+	kbsig.LinkWotVouchRevoke: true,
+	kbsig.LinkWotReact:       true,
+}
+
+// checkIgnorable: a link says that old clients may skip it if its type is younger than
+// they may be, and only then. client: go/libkb/chain_link.go:unpackStubbed
+func (l *Link) checkIgnorable() error {
+	if l.ignorable != ignorableTypes[l.Type] {
+		return refuse(KindMismatch, "ignore_if_unsupported is %v in a link of type %s", l.ignorable, l.Type)
+	}
+	if l.ignorable && l.Version != 2 {
+		return refuse(KindInput, "link of type %s in version %d", l.Type, l.Version)
+	}
+	return nil
+}
+
 // checkOuter compares the outer link with the inner one.
 // client: go/libkb/chain_link_v2.go:AssertFields
 func (l *Link) checkOuter() error {
@@ -227,9 +253,8 @@ func (l *Link) checkOuter() error {
 		return refuse(KindMismatch, "outer link is about another inner link")
 	case o.Type != l.Type:
 		return refuse(KindMismatch, "outer type %d, inner %d", o.Type, l.Type)
-	case o.IgnoreIfUnsupported:
-		// Every type that is taken is one that clients know.
-		return refuse(KindMismatch, "ignore_if_unsupported on a link of type %s", l.Type)
+	case o.IgnoreIfUnsupported != l.ignorable:
+		return refuse(KindMismatch, "ignore_if_unsupported in one of outer and inner link")
 	case (o.HighSkip == nil) != (l.HighSkip == nil):
 		return refuse(KindMismatch, "high_skip in one of outer and inner link")
 	case o.HighSkip != nil && *o.HighSkip != *l.HighSkip:

@@ -124,7 +124,7 @@ func (p *picture) say(err error) string {
 		}
 		devices = append(devices, label)
 	}
-	for _, f := range s.Tracks {
+	for _, f := range s.Followees() {
 		follows = append(follows, string(f.Username))
 	}
 	out := fmt.Sprintf("link %d, incarnation %d from %d, devices [%s], generation %d", s.Tail, s.Incarnation, s.EldestSeqno,

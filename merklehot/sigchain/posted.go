@@ -1,6 +1,8 @@
 package sigchain
 
 import (
+	"strings"
+
 	"github.com/keystead/keystead/compat/kbsig"
 )
 
@@ -25,6 +27,10 @@ type Posted struct {
 	IsRemoteProof string
 	IsUpdate      string
 	UID           string // follow: the followee
+
+	RemoteUsername string // proofs: who at a service
+	RemoteHost     string // proofs: a web site with its protocol, or a domain
+	RemoteService  string // proofs at a service by configuration: its domain
 }
 
 // Parse reads a posted link: packet, signatures, shape, and the agreement of
@@ -50,18 +56,19 @@ func (l *Link) checkPosted(p Posted) error {
 		return refuse(KindWrongKey, "signing_kid is not the key that signed")
 	}
 	isEldest := l.Type == kbsig.LinkEldest
-	sent := []struct{ name, got, want string }{
-		{"type", p.Type, l.Type.String()},
+	sent := []sentBeside{
+		{"type", baseType(p.Type), l.Type.String()},
 		{"sig_id_base", p.SigIDBase, l.SigID.String()},
 		{"sig_id_short", p.SigIDShort, l.SigID.Short()},
-		{"is_remote_proof", p.IsRemoteProof, "0"},
+		{"is_remote_proof", p.IsRemoteProof, oneIf(l.Service != nil)},
 		{"is_update", p.IsUpdate, "0"},
 		{"is_primary", p.IsPrimary, oneIf(isEldest)},
 		{"new_eldest", p.NewEldest, oneIf(isEldest)},
 		{"eldest_kid", p.EldestKID, kidText(l.Eldest)},
-		{"public_key", p.PublicKey, kidText(l.Key)},
+		{"public_key", p.PublicKey, kidText(l.publicKey())},
 		{"uid", p.UID, l.followee()},
 	}
+	sent = append(sent, l.sentBesideProof(p)...)
 	if l.PUK != nil {
 		if p.PublicSigning != l.PUK.Signing.String() || p.PublicEncrypt != l.PUK.Encryption.String() {
 			return refuse(KindMismatch, "public_keys are not the keys that were signed")
@@ -74,10 +81,54 @@ func (l *Link) checkPosted(p Posted) error {
 			return refuse(KindMismatch, "%s does not agree with the signature", s.name)
 		}
 	}
-	if p.PublicKey == "" && !l.Key.IsZero() {
+	if p.PublicKey == "" && !l.publicKey().IsZero() {
 		return refuse(KindMismatch, "public_key is missing")
 	}
 	return nil
+}
+
+// sentBeside is something that was sent beside a signature, and what it must be if it
+// was sent.
+type sentBeside struct{ name, got, want string }
+
+// baseType is a posted type without the service that clients add to proofs.
+func baseType(sent string) string {
+	if strings.HasPrefix(sent, "web_service_binding.") {
+		return "web_service_binding"
+	}
+	return sent
+}
+
+// sentBesideProof is what is sent with a proof only.
+// client: go/libkb/post.go:PostProof, go/engine/prove.go:postProofToServer
+func (l *Link) sentBesideProof(p Posted) []sentBeside {
+	var service, user, host, generic string
+	switch s := l.Service; {
+	case s == nil:
+	case s.Protocol == "dns":
+		service, host = "dns", s.Host
+	case !s.Social():
+		service, host = "generic", s.Protocol+"//"+s.Host
+	case s.Generic():
+		service, user, generic = "generic_social", s.Username, s.Name
+	default:
+		service, user = s.Name, s.Username
+	}
+	_, sent, _ := strings.Cut(p.Type, "web_service_binding.")
+	return []sentBeside{
+		{"type", sent, service},
+		{"remote_username", p.RemoteUsername, user},
+		{"remote_host", p.RemoteHost, host},
+		{"remote_service", p.RemoteService, generic},
+	}
+}
+
+// publicKey is the key that is sent beside a link that brings one.
+func (l *Link) publicKey() kbsig.KID {
+	if l.Wallet != nil {
+		return l.Wallet.KID
+	}
+	return l.Key
 }
 
 func oneIf(b bool) string {

@@ -1,7 +1,6 @@
 package sigchain
 
 import (
-	"encoding/base64"
 	"fmt"
 	"regexp"
 	"strings"
@@ -33,6 +32,16 @@ var sections = map[kbsig.LinkType]func(*Link, *kbsig.JSONSection) error{
 	kbsig.LinkRevoke:     (*Link).readRevoke,
 	kbsig.LinkTrack:      (*Link).readTrack,
 	kbsig.LinkUntrack:    (*Link).readUntrack,
+	kbsig.LinkDevice:     (*Link).readRename,
+
+	kbsig.LinkWebServiceBinding:       (*Link).readService,
+	kbsig.LinkWebServiceBindingRevoke: (*Link).readService,
+	kbsig.LinkCryptocurrency:          (*Link).readCurrency,
+	kbsig.LinkCryptocurrencyRevoke:    (*Link).readCurrency,
+	kbsig.LinkWalletStellar:           (*Link).readWallet,
+	kbsig.LinkWotVouch:                (*Link).readVouch,
+	kbsig.LinkWotVouchRevoke:          (*Link).readVouch,
+	kbsig.LinkWotReact:                (*Link).readReaction,
 }
 
 // client: go/libkb/id_table.go:ParseEldestChainLink
@@ -245,14 +254,10 @@ func (l *Link) readTrack(body *kbsig.JSONSection) error {
 	basics.End()
 	if s.Has("key") {
 		key := s.Object("key")
-		t.Key = kbsig.Parsed(&key, "kid", kbsig.ParseKID)
-		if key.Has("key_fingerprint") {
-			key.String("key_fingerprint")
-		}
-		key.End()
+		t.Key = readTrackedKey(&key)
 	}
-	if s.Has("pgp_keys") && len(s.Array("pgp_keys")) > trackPGPKeysMax {
-		s.Fail("too many pgp_keys")
+	if s.Has("pgp_keys") {
+		readTrackedPGPKeys(&s)
 	}
 	if len(s.Array("remote_proofs")) > trackProofsMax {
 		s.Fail("too many remote_proofs")
@@ -264,6 +269,31 @@ func (l *Link) readTrack(body *kbsig.JSONSection) error {
 	}
 	l.Track = t
 	return l.checkFollowee(t.Followee)
+}
+
+// readTrackedKey reads a key of the followee. Clients cannot identify somebody any
+// more whose keys they cannot read in their own statement.
+// client: go/libkb/id_table.go:trackedKeyFromJSON
+func readTrackedKey(key *kbsig.JSONSection) kbsig.KID {
+	kid := kbsig.Parsed(key, "kid", kbsig.ParseKID)
+	if key.Has("key_fingerprint") {
+		key.String("key_fingerprint")
+	}
+	key.End()
+	return kid
+}
+
+// client: go/libkb/kbsig.go:ToTrackingStatementPGPKeys
+func readTrackedPGPKeys(s *kbsig.JSONSection) {
+	elems := s.Array("pgp_keys")
+	if len(elems) > trackPGPKeysMax {
+		s.Fail("too many pgp_keys")
+		return
+	}
+	for i := range elems {
+		key := s.Element("pgp_keys", i, &elems[i])
+		readTrackedKey(&key)
+	}
 }
 
 // client: go/libkb/kbsig.go:ToTrackingStatementSeqTail
@@ -296,9 +326,7 @@ func (l *Link) readUntrack(body *kbsig.JSONSection) error {
 func readFollowee(s, basics *kbsig.JSONSection) Followee {
 	f := Followee{UID: kbsig.Parsed(s, "id", kbsig.ParseUID)}
 	f.Username = kbsig.Parsed(basics, "username", parseNormalUsername)
-	if e, err := base64.StdEncoding.Strict().DecodeString(s.String("entropy")); err != nil || len(e) != entropyBytes {
-		s.Fail("entropy is not %d bytes", entropyBytes)
-	}
+	readEntropy(s)
 	return f
 }
 

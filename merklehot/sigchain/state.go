@@ -12,8 +12,13 @@ const (
 	chainLinksMax = 100_000
 	// keysMax bounds keys ever added, all incarnations together.
 	keysMax = 2_000
-	// tracksMax bounds people followed at one time.
+	// tracksMax bounds follow statements that were not taken back.
 	tracksMax = 5_000
+	// proofsMax, currenciesMax and vouchesMax bound statements of a kind that were
+	// not taken back.
+	proofsMax     = 500
+	currenciesMax = 100
+	vouchesMax    = 1_000
 )
 
 // State is what a user's chain means. It is a value: methods never change it.
@@ -33,7 +38,14 @@ type State struct {
 	Keys    []Key    // all ever added, oldest first, all incarnations
 	Devices []Device // likewise
 	PUKs    []PUK    // likewise
-	Tracks  []Track  // now followed, by UID
+	Tracks  []Track  // by UID and then oldest first; the newest about a UID counts
+
+	// What was said in the current incarnation and not taken back, oldest first.
+	Proofs     []Proof
+	Currencies []CurrencyAddress
+	Vouches    []Vouch // for others
+	Reactions  []Vouch // to vouches of others
+	Wallet     *Wallet // nil: none
 }
 
 // Role is what a key is for.
@@ -85,7 +97,41 @@ type PUK struct {
 	AddedAt     kbsig.Seqno
 }
 
-// Track is somebody followed: the newest statement about them.
+// Said is where something was said.
+type Said struct {
+	Seqno kbsig.Seqno
+	SigID kbsig.SigIDBase
+}
+
+// Proof is a claim to be somebody elsewhere.
+type Proof struct {
+	ServiceSection
+	Said
+	Link       kbsig.LinkID
+	Ctime      int64 // Unix seconds
+	Superseded bool  // by a later one, which may have been taken back
+}
+
+// CurrencyAddress is an address for payments.
+type CurrencyAddress struct {
+	CurrencySection
+	Said
+}
+
+// Wallet is the Stellar account that counts.
+type Wallet struct {
+	WalletSection
+	Said
+}
+
+// Vouch is a statement about somebody, or a reaction to one; the chain has no more
+// of it than the HMAC of what was said.
+type Vouch struct {
+	Expansion ExpansionID
+	Said
+}
+
+// Track is a statement that somebody is followed.
 type Track struct {
 	UID      kbsig.UID
 	Username kbsig.Username
@@ -104,6 +150,10 @@ func (s *State) clone() *State {
 	c.Devices = slices.Clone(s.Devices)
 	c.PUKs = slices.Clone(s.PUKs)
 	c.Tracks = slices.Clone(s.Tracks)
+	c.Proofs = slices.Clone(s.Proofs)
+	c.Currencies = slices.Clone(s.Currencies)
+	c.Vouches = slices.Clone(s.Vouches)
+	c.Reactions = slices.Clone(s.Reactions)
 	return &c
 }
 
@@ -113,6 +163,7 @@ func (s *State) Reset() *State {
 	c := s.clone()
 	c.Eldest, c.EldestSeqno = kbsig.KID{}, 0
 	c.Tracks = nil
+	c.Proofs, c.Currencies, c.Vouches, c.Reactions, c.Wallet = nil, nil, nil, nil, nil
 	return c
 }
 
@@ -206,18 +257,55 @@ func (s *State) PUKGeneration() int64 {
 	return p.Generation
 }
 
-// Follows finds the statement by which uid is followed.
+// Follows finds the newest statement by which uid is followed.
 func (s *State) Follows(uid kbsig.UID) (Track, bool) {
-	if i, ok := s.trackIndex(uid); ok {
-		return s.Tracks[i], true
+	at, end := s.trackRange(uid)
+	if at == end {
+		return Track{}, false
 	}
-	return Track{}, false
+	return s.Tracks[end-1], true
 }
 
-func (s *State) trackIndex(uid kbsig.UID) (int, bool) {
-	return slices.BinarySearchFunc(s.Tracks, uid, func(t Track, u kbsig.UID) int {
+// Followees lists who is followed, each by the newest statement, in the order of UIDs.
+func (s *State) Followees() []Track {
+	var out []Track
+	for i, t := range s.Tracks {
+		if i+1 == len(s.Tracks) || s.Tracks[i+1].UID != t.UID {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// trackRange is where the statements about uid stand, or would.
+func (s *State) trackRange(uid kbsig.UID) (at, end int) {
+	at, _ = slices.BinarySearchFunc(s.Tracks, uid, func(t Track, u kbsig.UID) int {
 		return slices.Compare(t.UID[:], u[:])
 	})
+	for end = at; end < len(s.Tracks) && s.Tracks[end].UID == uid; end++ {
+	}
+	return at, end
+}
+
+// ActiveProofs lists the proofs that count, oldest first.
+func (s *State) ActiveProofs() []Proof {
+	var out []Proof
+	for _, p := range s.Proofs {
+		if !p.Superseded {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Proof finds a proof that was not taken back.
+func (s *State) Proof(id kbsig.SigIDBase) (Proof, bool) {
+	for _, p := range s.Proofs {
+		if p.SigID == id {
+			return p, true
+		}
+	}
+	return Proof{}, false
 }
 
 // knows reports that a KID occurs anywhere in this chain, in any role, even if

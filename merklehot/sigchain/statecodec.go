@@ -4,8 +4,8 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 )
 
-// stateVersion leads every encoded state.
-const stateVersion = 1
+// stateVersion leads every encoded state. Version 1 ended with the follows.
+const stateVersion = 2
 
 // Encode writes a state. Equal states have equal bytes.
 func (s *State) Encode() []byte {
@@ -37,14 +37,16 @@ func (s *State) Encode() []byte {
 	for i := range s.Tracks {
 		s.Tracks[i].encode(w)
 	}
+	s.encodeStatements(w)
 	return w.b
 }
 
 // DecodeState reads what Encode wrote.
 func DecodeState(b []byte) (*State, error) {
 	r := &reader{b: b}
-	if v := r.uint("state"); r.err == nil && v != stateVersion {
-		return nil, refuse(KindCorrupt, "state of version %d", v)
+	version := r.uint("state")
+	if r.err == nil && (version < 1 || version > stateVersion) {
+		return nil, refuse(KindCorrupt, "state of version %d", version)
 	}
 	s := &State{}
 	r.raw(s.UID[:], "uid")
@@ -61,6 +63,9 @@ func DecodeState(b []byte) (*State, error) {
 	s.Devices = readList(r, (*Device).decode)
 	s.PUKs = readList(r, (*PUK).decode)
 	s.Tracks = readList(r, (*Track).decode)
+	if version > 1 {
+		s.decodeStatements(r)
+	}
 	return s, r.end("state")
 }
 

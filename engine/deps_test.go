@@ -59,6 +59,8 @@ var fences = []struct {
 	{"github.com/valyala/fasthttp", "requests come in by the doors", []string{"compat/rest", "compat/federation", "compat/public", "cmd", "bench"}},
 	{"net/http", "requests come in by the doors", []string{"compat/federation", "compat/public", "compat/clients", "cmd", "bench"}},
 	{"github.com/spf13/cobra", "the command line belongs to the operator's side", []string{"cmd", "bench"}},
+	{"github.com/wneessen/go-mail", "mail leaves the process in one place", []string{"cmd/keystead/postman"}},
+	{"github.com/emersion/go-smtp", "test library", nil},
 	{"github.com/BurntSushi/toml", "settings are read once, in cmd", []string{"cmd/keystead/config"}},
 	{"github.com/cockroachdb/datadriven", "test library", nil},
 	{"pgregory.net/rapid", "test library", []string{"engine/faultfs"}},

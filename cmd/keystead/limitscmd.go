@@ -15,6 +15,7 @@ import (
 	"github.com/keystead/keystead/cmd/keystead/ops"
 	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
 	"github.com/keystead/keystead/cmd/keystead/ops/redact"
+	"github.com/keystead/keystead/cmd/keystead/postman"
 	"github.com/keystead/keystead/cmd/keystead/tlsfile"
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/kbsig"
@@ -22,8 +23,10 @@ import (
 	"github.com/keystead/keystead/compat/rpc"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/events"
+	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/limits"
+	"github.com/keystead/keystead/engine/mail"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/archive"
 	"github.com/keystead/keystead/merklehot/audit"
@@ -61,6 +64,8 @@ func limitRooms() []limitRoom {
 		{"merklehot/audit", "The audit", audit.LimitRows()},
 		{"chatlog/gregor", "Push messages", gregor.LimitRows()},
 		{"engine/accounts", "Accounts", accounts.LimitRows()},
+		{"engine/jobs", "Background work", jobs.LimitRows()},
+		{"engine/mail", "Messages to people", mail.LimitRows()},
 		{"engine/keys", "Keys of records", keys.LimitRows()},
 		{"engine/events", "News on its way", events.LimitRows()},
 		{"engine/store", "The store", store.LimitRows()},
@@ -71,6 +76,7 @@ func limitRooms() []limitRoom {
 		{"cmd/keystead/ops", "The operator's verbs", ops.LimitRows()},
 		{"cmd/keystead/ops/keyfile", "The signing key", keyfile.LimitRows()},
 		{"cmd/keystead/ops/redact", "The log", redact.LimitRows()},
+		{"cmd/keystead/postman", "Carrying messages away", postman.LimitRows()},
 		{"cmd/keystead/tlsfile", "Certificates", tlsfile.LimitRows()},
 	}
 }

@@ -6,6 +6,8 @@
 // comes first. IDs are raw bytes, not hex.
 //
 //	prefix  parts                           value                               owner
+//	J       kind, name                      job that waits                      engine/jobs
+//	H       kind, time, name                place of a job among the due        engine/jobs
 //	M       name                            store metadata                      engine/store
 //	A       uid                             account record                      engine/accounts
 //	N       name                            uid                                 engine/accounts

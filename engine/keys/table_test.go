@@ -165,6 +165,17 @@ var rows = []row{
 		},
 	},
 	{
+		"Job", 'J', func(p parts) []byte { return Job(p.id16, p.name) }, fieldsOf(id16, name),
+		func(k []byte, p parts) bool { kind, n, ok := JobOf(k); return ok && kind == p.id16 && n == p.name },
+	},
+	{
+		"DueJob", 'H', func(p parts) []byte { return DueJob(p.id16, int64(p.n), p.name) }, fieldsOf(id16, seqno, name),
+		func(k []byte, p parts) bool {
+			kind, at, n, ok := DueJobOf(k)
+			return ok && kind == p.id16 && at == int64(p.n) && n == p.name
+		},
+	},
+	{
 		"Root", 'r', func(p parts) []byte { return Root(p.n) }, fieldsOf(seqno),
 		func(k []byte, p parts) bool { n, ok := RootSeqno(k); return ok && n == p.n },
 	},
@@ -216,6 +227,9 @@ var ranges = map[string]struct {
 	"DeviceEKs":       {"DeviceEK", 1, func(p parts) []byte { return DeviceEKs(p.u) }},
 	"UserEKs":         {"UserEK", 1, func(p parts) []byte { return UserEKs(p.u) }},
 	"UserEKBoxes":     {"UserEKBox", 2, func(p parts) []byte { return UserEKBoxes(p.u, p.generation) }},
+	"Jobs":            {"Job", 0, func(parts) []byte { return Jobs() }},
+	"JobsOf":          {"Job", 1, func(p parts) []byte { return JobsOf(p.id16) }},
+	"DueJobs":         {"DueJob", 1, func(p parts) []byte { return DueJobs(p.id16) }},
 	"Gregors":         {"Gregor", 1, func(p parts) []byte { return Gregors(p.u) }},
 	"Events":          {"Event", 0, func(parts) []byte { return Events() }},
 	"EventCursors":    {"EventCursor", 0, func(parts) []byte { return EventCursors() }},

@@ -7,6 +7,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/events"
+	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
@@ -69,6 +70,8 @@ var families = []family{
 	{name: "device ephemeral key", key: keys.DeviceEK(zero.uid, zero.device), parts: "ud"},
 	{name: "user ephemeral key", key: keys.UserEK(zero.uid, 1), parts: "un"},
 	{name: "user ephemeral key box", key: keys.UserEKBox(zero.uid, 1, zero.device), parts: "und"},
+	{name: "job", key: keys.Job([16]byte{}, "x"), fits: isJob, value: jobs.CheckShape},
+	{name: "place of a job", key: keys.DueJob([16]byte{}, 1, "x"), fits: isDueJob},
 	{name: "message", key: keys.Gregor(zero.uid, []byte{1}), fits: isMessage},
 	{name: "outbox entry", key: keys.Event(1), parts: "n", value: decodes[events.Record]},
 	{name: "outbox place", key: keys.EventCursor("x"), fits: isConsumer},
@@ -224,6 +227,9 @@ func isConsumer(k []byte) bool {
 	name, ok := keys.EventCursorOf(k)
 	return ok && (name == "" || printable([]byte(name)))
 }
+func isJob(k []byte) bool { _, _, ok := keys.JobOf(k); return ok }
+
+func isDueJob(k []byte) bool { _, _, _, ok := keys.DueJobOf(k); return ok }
 
 // isLeaf takes leaves of users only: the legacy tree is empty, since every user's id is
 // the hash of the name.

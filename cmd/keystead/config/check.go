@@ -29,11 +29,14 @@ func (c Config) Check() Problems {
 	for _, p := range []struct{ field, path string }{
 		{"data.dir", c.Data.Dir}, {"data.high_water", c.Data.HighWater}, {"data.archive", c.Data.Archive},
 		{"http.tls_cert", c.HTTP.TLSCert}, {"http.tls_key", c.HTTP.TLSKey}, {"rpc.tls_cert", c.RPC.TLSCert}, {"rpc.tls_key", c.RPC.TLSKey},
+		{"mail.password_file", c.Mail.PasswordFile}, {"sms.secret_file", c.SMS.SecretFile},
 	} {
 		if fault := pathFault(p.path); fault != "" {
 			k.mistake(p.field, "%q %s", clip(p.path), fault)
 		}
 	}
+	k.mail(c.Mail)
+	k.sms(c.SMS)
 	k.oneOf("signup.policy", c.Signup.Policy, "open", "invitation", "closed")
 	if h := c.Merkle.Heartbeat; h != 0 && (h < heartbeatMin || h > heartbeatMax) {
 		k.mistake("merkle.heartbeat", "%s is out of range; write %q to %q, or \"0s\" for none", spellDuration(h), spellDuration(heartbeatMin), spellDuration(heartbeatMax))

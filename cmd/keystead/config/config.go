@@ -28,6 +28,8 @@ type Config struct {
 	RPC    RPC    `toml:"rpc" doc:"The RPC door (framed msgpack: push messages and chat): what clients call KEYBASE_PUSH_SERVER_URI."`
 	Ops    Ops    `toml:"ops" doc:"The operator's listener: /healthz and /metrics."`
 	Signup Signup `toml:"signup" doc:"Who may make an account."`
+	Mail   Mail   `toml:"mail" doc:"The mail server by which this one writes to people: verification of addresses, resets, reminders of names. Without one nobody can verify an address here, and nothing that needs a mail works; the log and the counter keystead_messages_total say so. In devel mode nothing is sent, and mail stands in the log."`
+	SMS    SMS    `toml:"sms" doc:"How text messages reach telephones. Without it nobody can verify a telephone number here. In devel mode nothing is sent, and they stand in the log."`
 	Merkle Merkle `toml:"merkle" doc:"The tree of signed roots."`
 	Limits Limits `toml:"limits" doc:"Who is held to the rate limits and to the limits by address, and to which rates. The command keystead limits prints all limits with their figures."`
 	Log    Log    `toml:"log" doc:"The log on standard error. Sessions, tokens, passphrase material and signatures are hidden at every level."`
@@ -64,6 +66,22 @@ type Ops struct {
 // Signup is the section about new accounts.
 type Signup struct {
 	Policy string `toml:"policy" doc:"Who may make an account: \"open\", everybody who reaches the REST door; \"invitation\", who has a code from keystead invite new (clients ask for it on the command line only, not in the desktop app); \"closed\", nobody. Those who have an account keep it under every policy."`
+}
+
+// Mail is the section about the way out for mail.
+type Mail struct {
+	Host         string `toml:"host" doc:"The SMTP server's name. Empty means that there is none."`
+	Port         int    `toml:"port" doc:"Its port: 587 for starttls, 465 for tls, 25 for none, as a rule."`
+	TLS          string `toml:"tls" doc:"\"starttls\": begin in plain and refuse to go on without TLS; \"tls\": TLS from the first byte; \"none\": never, which is for a mail server on this machine only."`
+	From         string `toml:"from" doc:"The sender's address, with or without a name: \"keys@example.org\" or \"Our keys <keys@example.org>\". Needed with host."`
+	User         string `toml:"user" doc:"Who logs in to the mail server. Empty means that nobody does."`
+	PasswordFile string `toml:"password_file" doc:"A file whose first line is the password of user, closed to other accounts. Read before each mail: a new password needs no restart."`
+}
+
+// SMS is the section about the way out for text messages.
+type SMS struct {
+	Webhook    string `toml:"webhook" doc:"A URL to which each text message is posted as {\"to\":\"+15551234567\",\"text\":\"...\"}; an answer of 2xx takes it, 4xx refuses it for good, anything else is tried again. Write https://, or http:// for this machine only. Empty means that there is none."`
+	SecretFile string `toml:"secret_file" doc:"A file whose first line goes along as the bearer token of the Authorization header. Empty means none."`
 }
 
 // Merkle is the section about the tree of signed roots.
@@ -103,6 +121,7 @@ func Default() Config {
 		RPC:    RPC{Listen: "127.0.0.1:9911"},
 		Ops:    Ops{Listen: "127.0.0.1:3001"},
 		Signup: Signup{Policy: "open"},
+		Mail:   Mail{Port: 587, TLS: "starttls"},
 		Merkle: Merkle{Heartbeat: time.Hour, GapMax: 90 * 24 * time.Hour},
 		Limits: Limits{Exempt: []string{"127.0.0.0/8", "::1/128"}, TrustedProxies: []string{}, Rates: []string{}},
 		Log:    Log{Level: "info", Format: "text"},

@@ -60,6 +60,8 @@ func fill(t *rapid.T, v reflect.Value) {
 			f.SetInt(rapid.Int64Range(0, int64(48*time.Hour)).Draw(t, name))
 		case f.Kind() == reflect.Bool:
 			f.SetBool(rapid.Bool().Draw(t, name))
+		case f.Kind() == reflect.Int:
+			f.SetInt(rapid.Int64Range(-1, 1<<31).Draw(t, name))
 		case f.Kind() == reflect.String:
 			f.SetString(rapid.String().Draw(t, name))
 		case f.Type() == reflect.TypeFor[[]string]():

@@ -197,8 +197,13 @@ func (d *decoder) value(field reflect.Value, got any, name string) {
 			field.SetString(value)
 			return
 		}
+	case int64:
+		if field.Kind() == reflect.Int && int64(int(value)) == value {
+			field.SetInt(value)
+			return
+		}
 	}
-	want := map[reflect.Kind]string{reflect.Bool: "true or false, without quotes", reflect.String: "text in quotes"}
+	want := map[reflect.Kind]string{reflect.Bool: "true or false, without quotes", reflect.String: "text in quotes", reflect.Int: "a whole number, without quotes"}
 	d.mistake(name, "is %s; write %s", kindName(got), want[field.Kind()])
 }
 

@@ -65,6 +65,8 @@ func literal(v reflect.Value) string {
 		return strconv.FormatBool(v.Bool())
 	case reflect.String:
 		return quote(v.String())
+	case reflect.Int:
+		return strconv.FormatInt(v.Int(), 10)
 	case reflect.Slice:
 		items := make([]string, v.Len())
 		for i := range items {

@@ -31,6 +31,7 @@ import (
 	"github.com/keystead/keystead/cmd/keystead/adminapi"
 	"github.com/keystead/keystead/cmd/keystead/config"
 	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
+	"github.com/keystead/keystead/cmd/keystead/postman"
 	"github.com/keystead/keystead/cmd/keystead/preflight"
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/kbsig"
@@ -40,6 +41,7 @@ import (
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/highwater"
+	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/archive"
@@ -153,6 +155,8 @@ type node struct {
 	events  *events.Outbox
 	gregor  *gregor.Service
 	metrics *observe.Metrics
+	jobs    *jobs.Runner
+	post    *postman.Postman
 	rest    *rest.Server
 	rpc     *rpc.Server
 
@@ -282,6 +286,7 @@ func (n *node) buildDoors() error {
 		return err
 	}
 	n.metrics = observe.New(n.reg)
+	n.startJobs()
 	rates, proxies, err := n.rates()
 	if err != nil {
 		return err

@@ -77,6 +77,7 @@ func (n *node) serve(ctx context.Context) error {
 			failed <- fmt.Errorf("deliver news: %w", err)
 		}
 	})
+	behind.Go(func() { n.jobs.Run(ctx) })
 
 	var err error
 	select {

@@ -20,6 +20,16 @@ func (s sink) Deliver(m *gregor1.Message) {
 		return
 	}
 	s.c.push(arg)
+	if s.c.isExpelled() && isFarewell(m) {
+		s.c.drain()
+	}
+}
+
+// isFarewell reports whether a message makes a client look whether its device is
+// still good. client: go/service/user_handler.go:userHandler.keyChange
+func isFarewell(m *gregor1.Message) bool {
+	return m.InBand != nil && m.InBand.StateUpdate != nil && m.InBand.StateUpdate.Creation != nil &&
+		m.InBand.StateUpdate.Creation.Category == "user.key_change"
 }
 
 // Drop implements gregor.Sink.

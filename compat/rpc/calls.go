@@ -39,7 +39,11 @@ func (c *conn) handle(f frame, body []byte) {
 		c.release()
 	}
 	rt, known := c.srv.routes[f.method]
-	if err := c.mayCall(); err != nil {
+	err := c.mayCall()
+	if err == nil && c.isExpelled() {
+		err = badSession("the session has ended")
+	}
+	if err != nil {
 		c.srv.budget.give(cap(body))
 		c.answer(&f, rt, known, nil, err)
 		return

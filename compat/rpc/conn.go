@@ -58,6 +58,7 @@ type conn struct {
 	mu       sync.Mutex
 	draining bool
 	running  map[int64]*call
+	expelled *time.Timer // closes the connection; nil while its session is good
 
 	subMu sync.Mutex
 	sub   *gregor.Subscription
@@ -103,6 +104,11 @@ func (c *conn) run() {
 	c.out.finish()
 	<-written
 	c.stop()
+	c.mu.Lock()
+	if c.expelled != nil {
+		c.expelled.Stop()
+	}
+	c.mu.Unlock()
 	if err := c.nc.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		c.srv.opts.Logger.Debug("rpc: close", "err", err)
 	}
@@ -192,6 +198,22 @@ func (c *conn) drain() {
 	defer c.mu.Unlock()
 	c.draining = true
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// expel refuses all calls from now on and ends the connection after farewell, or
+// earlier: see told.
+func (c *conn) expel() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expelled == nil {
+		c.expelled = time.AfterFunc(farewell, func() { c.close("disconnected") })
+	}
+}
+
+func (c *conn) isExpelled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.expelled != nil
 }
 
 func (c *conn) isDraining() bool {

@@ -89,6 +89,10 @@ const (
 	// clients load the state from that answer over what they have, and would lose
 	// a message that overtakes it. The client's next frame ends the wait early.
 	settleFor = 500 * time.Millisecond
+	// farewell is how long a device whose session has ended may stay connected, so
+	// that it hears of it: a client that is cut off at once only dials again, and
+	// never learns that it was revoked.
+	farewell = 3 * time.Second
 )
 
 // class bounds an argument after decompression. Values counts every element,

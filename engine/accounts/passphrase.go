@@ -70,5 +70,5 @@ func ChangePassphrase(tx *store.Tx, u kbsig.UID, c PassphraseChange, needed []kb
 	acct.TouchIdentity(tx.Now())
 	acct.TouchPrivate()
 	Put(tx, acct)
-	return nil
+	return tellPassphrase(tx, acct)
 }

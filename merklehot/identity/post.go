@@ -104,7 +104,7 @@ func (s *Service) post(tx *store.Tx, u kbsig.UID, p Post) error {
 	}
 	accounts.Put(tx, acct)
 	noteLeaf(tx, next)
-	return nil
+	return tell(tx, st, next, p.Links)
 }
 
 // appendLinks writes the links, the state after them and the indexes over them.

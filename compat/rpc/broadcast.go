@@ -20,8 +20,8 @@ func (s sink) Deliver(m *gregor1.Message) {
 		return
 	}
 	s.c.push(arg)
-	if s.c.isExpelled() && isFarewell(m) {
-		s.c.drain()
+	if isFarewell(m) {
+		s.c.told()
 	}
 }
 

@@ -200,13 +200,24 @@ func (c *conn) drain() {
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 
-// expel refuses all calls from now on and ends the connection after farewell, or
-// earlier: see told.
+// expel refuses all calls from now on and ends the connection after Limits.Farewell, or
+// earlier, when the client has been told.
 func (c *conn) expel() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.expelled == nil {
-		c.expelled = time.AfterFunc(farewell, func() { c.close("disconnected") })
+		c.expelled = time.AfterFunc(c.srv.limits.Farewell, func() { c.close("disconnected") })
+	}
+}
+
+// told leaves an expelled client the time to read what it was told, and no more.
+// Closing at once could take it away: what has arrived unread makes the network drop
+// what is under way.
+func (c *conn) told() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.expelled != nil && c.expelled.Stop() {
+		c.expelled.Reset(min(toldFor, c.srv.limits.Farewell))
 	}
 }
 

@@ -18,6 +18,7 @@ func LimitRows() []limits.Row {
 		limits.Time("FrameWithin", d.FrameWithin, "from a frame's first byte to its last"),
 		limits.Time("WriteWithin", d.WriteWithin, "to hand 256 KiB to the network"),
 		limits.Time("CallWithin", d.CallWithin, "for a call to run"),
+		limits.Time("Farewell", d.Farewell, "that a device whose session has ended stays connected, to hear of it"),
 		limits.Bytes("FrameBeforeAuth", d.FrameBeforeAuth, "of a frame of a connection that has not said who it is"),
 		limits.Bytes("FrameAfterAuth", d.FrameAfterAuth, "of a frame"),
 		limits.Bytes("AnswerBytes", d.AnswerBytes, "of an answer before compression"),

@@ -36,6 +36,11 @@ type Limits struct {
 	// CallWithin ends the context of a running call; clients give up after 30 s.
 	CallWithin time.Duration
 
+	// Farewell is how long a device whose session has ended may stay connected, so
+	// that it hears of it: a client that is cut off at once only dials again, and
+	// never learns that it was revoked.
+	Farewell time.Duration
+
 	// QueueBytes bounds what waits to be written to one connection beyond the
 	// frame being written; a slower reader is dropped and syncs again.
 	QueueBytes int
@@ -62,6 +67,7 @@ func DefaultLimits() Limits {
 		FrameWithin:                    60 * time.Second,
 		WriteWithin:                    30 * time.Second,
 		CallWithin:                     25 * time.Second,
+		Farewell:                       3 * time.Second,
 		QueueBytes:                     8 << 20,
 		QueueBytesBeforeAuth:           64 << 10,
 		BufferedBytes:                  512 << 20,
@@ -89,10 +95,9 @@ const (
 	// clients load the state from that answer over what they have, and would lose
 	// a message that overtakes it. The client's next frame ends the wait early.
 	settleFor = 500 * time.Millisecond
-	// farewell is how long a device whose session has ended may stay connected, so
-	// that it hears of it: a client that is cut off at once only dials again, and
-	// never learns that it was revoked.
-	farewell = 3 * time.Second
+	// toldFor is how long a device stays connected after it was told that its session
+	// has ended.
+	toldFor = 500 * time.Millisecond
 )
 
 // class bounds an argument after decompression. Values counts every element,
@@ -136,6 +141,7 @@ func (l Limits) orDefaults() Limits {
 	orDuration(&l.FrameWithin, d.FrameWithin)
 	orDuration(&l.WriteWithin, d.WriteWithin)
 	orDuration(&l.CallWithin, d.CallWithin)
+	orDuration(&l.Farewell, d.Farewell)
 	orInt(&l.QueueBytes, d.QueueBytes)
 	orInt(&l.QueueBytesBeforeAuth, d.QueueBytesBeforeAuth)
 	if l.BufferedBytes == 0 {

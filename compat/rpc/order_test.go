@@ -174,7 +174,7 @@ func TestShutdown(t *testing.T) {
 
 // Disconnect closes one device's connections, or all of a user's, and no others.
 func TestDisconnect(t *testing.T) {
-	d := openDoor(t, Limits{})
+	d := openDoor(t, Limits{Farewell: time.Millisecond})
 	one, two, other := d.login(t, "alice"), d.login(t, "alice/2"), d.login(t, "bob")
 	d.Disconnect(kbsig.UIDOf("alice"), deviceOf("alice", nil))
 	if err := one.closed(); err != nil {
@@ -189,6 +189,36 @@ func TestDisconnect(t *testing.T) {
 	}
 	if st := other.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, nil); st != nil {
 		t.Errorf("%+v", st)
+	}
+}
+
+// A device that was revoked can call nothing any more, is told of the change of keys
+// by which clients log themselves out, and then has to go.
+func TestRevokedDeviceHearsOfIt(t *testing.T) {
+	d := openDoor(t, Limits{Farewell: time.Hour})
+	c, other := d.login(t, "alice"), d.login(t, "alice/2")
+	alice := kbsig.UIDOf("alice")
+	d.Disconnect(alice, deviceOf("alice", nil))
+	if st := c.call(1, "gregor.1.incoming.state", gregor1.StateArg{}, nil); st == nil || st.Code != status.BadSession {
+		t.Errorf("%+v", st)
+	}
+	for _, category := range []string{"a", "user.key_change", "b"} {
+		if _, err := d.gregor.Inject(t.Context(), gregor.Injection{UID: alice, Category: category, Body: []byte("{}")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"a", "user.key_change"} {
+		if got := c.broadcast().InBand.StateUpdate.Creation.Category; got != want {
+			t.Errorf("told of %s instead of %s", got, want)
+		}
+	}
+	if err := c.closed(); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"a", "user.key_change", "b"} {
+		if got := other.broadcast().InBand.StateUpdate.Creation.Category; got != want {
+			t.Errorf("the other device was told of %s instead of %s", got, want)
+		}
 	}
 }
 

@@ -280,7 +280,7 @@ func (s *Server) forget(c *conn) {
 // Disconnect ends the connections of a user's device, or of all the user's devices
 // if device is zero: after a revocation, a reset or a log-out everywhere. Their calls
 // are refused from now on, and they are closed as soon as they have been told why, or
-// after farewell at most.
+// after Limits.Farewell at most.
 func (s *Server) Disconnect(u kbsig.UID, device kbsig.DeviceID) {
 	s.mu.Lock()
 	var found []*conn

@@ -17,6 +17,12 @@ func (a *Account) follow(ctx context.Context, uid UID, typ string) error {
 	if err != nil {
 		return err
 	}
+	return a.FollowSeen(ctx, them, typ)
+}
+
+// FollowSeen states a follow (track) or its end (untrack) of a user as loaded before, in
+// one request.
+func (a *Account) FollowSeen(ctx context.Context, them *User, typ string) error {
 	e, err := entropy(a.Server().Random)
 	if err != nil {
 		return err
@@ -26,7 +32,7 @@ func (a *Account) follow(ctx context.Context, uid UID, typ string) error {
 		body = UntrackBody(them, e)
 	}
 	spec := &LinkSpec{Type: typ, Version: 2, Signer: a.Device.Sig, Body: body}
-	_, _, err = a.postLink(ctx, "follow", spec, url.Values{"uid": {uid.String()}})
+	_, _, err = a.postLink(ctx, "follow", spec, url.Values{"uid": {them.UID.String()}})
 	return err
 }
 

@@ -37,6 +37,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.users, "users", 10000, "accounts to make")
 	flag.IntVar(&o.workers, "workers", 64, "connections that sign up at the same time")
+	flag.IntVar(&o.posts, "posts", 50000, "links to post, by users chosen among the last")
 	flag.IntVar(&o.reads, "reads", 20000, "paths to verify at random earlier roots")
 	flag.StringVar(&o.dir, "dir", "", "folder for the data; default a temporary one, removed at the end")
 	flag.StringVar(&o.bin, "keystead", "", "server binary; default: built from this tree")
@@ -48,8 +49,8 @@ func main() {
 }
 
 type options struct {
-	users, workers, reads int
-	dir, bin              string
+	users, workers, posts, reads int
+	dir, bin                     string
 }
 
 func (o options) run(ctx context.Context) (err error) {
@@ -75,6 +76,14 @@ func (o options) run(ctx context.Context) (err error) {
 		return errors.Join(err, srv.Stop())
 	}
 	figures, err := o.fill(ctx, srv)
+	if err != nil {
+		return errors.Join(err, srv.Stop())
+	}
+	again, err := fsyncsPerSecond(o.dir)
+	if err != nil {
+		return errors.Join(err, srv.Stop())
+	}
+	posted, err := o.post(ctx, srv, figures.last)
 	if err != nil {
 		return errors.Join(err, srv.Stop())
 	}
@@ -108,6 +117,9 @@ func (o options) run(ctx context.Context) (err error) {
 		n/figures.took.Seconds(), 2*n/figures.took.Seconds(), 3*n/figures.took.Seconds(), figures.p50, figures.p99)
 	fmt.Printf("peer: one write of 4 KiB and one fdatasync a request, nothing else: %.0f requests/s; ratio %.2f\n",
 		perSecond, 2*n/figures.took.Seconds()/perSecond)
+	rate := float64(o.posts) / posted.took.Seconds()
+	fmt.Printf("posts (1 request, 1 link): %.0f links/s; p50 %s p99 %s; peer as above, just before: %.0f requests/s; ratio %.2f\n",
+		rate, posted.p50, posted.p99, again, rate/again)
 	fmt.Printf("disk: store %.0f bytes/user, archive %.0f bytes/user, %.0f bytes/link in all\n",
 		float64(disk["store"])/n, float64(disk["archive"])/n, float64(disk["store"]+disk["archive"])/(3*n))
 	fmt.Printf("memory: %.0f bytes/user after loading (%d MiB), %.0f bytes/user after a restart (%d MiB)\n",
@@ -128,6 +140,7 @@ type filled struct {
 	took     time.Duration
 	p50, p99 time.Duration
 	roots    int64
+	last     []*client.Account // of each worker: its last
 }
 
 // fill makes the accounts.
@@ -140,6 +153,7 @@ func (o options) fill(ctx context.Context, srv *server) (filled, error) {
 	var next, failed atomic.Int64
 	var firstErr atomic.Pointer[error]
 	lat := make([][]time.Duration, o.workers)
+	last := make([]*client.Account, o.workers)
 	begun := time.Now()
 	stopTicker := make(chan struct{})
 	go func() {
@@ -164,7 +178,7 @@ func (o options) fill(ctx context.Context, srv *server) (filled, error) {
 					return
 				}
 				at := time.Now()
-				_, err := client.Signup(ctx, v, client.SignupOptions{
+				a, err := client.Signup(ctx, v, client.SignupOptions{
 					Name: name(i), Stream: client.CheapStream([]byte(name(i))), Invitation: "00",
 					DeviceName: "first", SkipChecks: true,
 				})
@@ -174,13 +188,14 @@ func (o options) fill(ctx context.Context, srv *server) (filled, error) {
 					failed.Add(1)
 					return
 				}
+				last[w] = a
 				lat[w] = append(lat[w], time.Since(at))
 			}
 		})
 	}
 	wg.Wait()
 	close(stopTicker)
-	f := filled{took: time.Since(begun)}
+	f := filled{took: time.Since(begun), last: last}
 	if e := firstErr.Load(); e != nil {
 		return f, *e
 	}
@@ -191,6 +206,43 @@ func (o options) fill(ctx context.Context, srv *server) (filled, error) {
 	f.roots = int64(after.Seqno - before.Seqno)
 	f.p50, f.p99 = percentiles(slices.Concat(lat...))
 	return f, nil
+}
+
+type posts struct {
+	took     time.Duration
+	p50, p99 time.Duration
+}
+
+// post lets accounts follow the first user and unfollow again, each link signed and
+// posted after the one before it is acknowledged.
+func (o options) post(ctx context.Context, srv *server, by []*client.Account) (posts, error) {
+	them, err := client.NewVerifier(srv.client(), nil).LoadUser(ctx, client.UIDOf(name(0)), client.LoadOptions{Stubbed: true})
+	if err != nil {
+		return posts{}, err
+	}
+	var done atomic.Int64
+	errs := make([]error, len(by))
+	lat := make([][]time.Duration, len(by))
+	begun := time.Now()
+	var wg sync.WaitGroup
+	for w, a := range by {
+		if a == nil || a.UID == them.UID {
+			continue
+		}
+		wg.Go(func() {
+			for typ, next := "track", "untrack"; int(done.Add(1)) <= o.posts; typ, next = next, typ {
+				at := time.Now()
+				if errs[w] = a.FollowSeen(ctx, them, typ); errs[w] != nil {
+					return
+				}
+				lat[w] = append(lat[w], time.Since(at))
+			}
+		})
+	}
+	wg.Wait()
+	p := posts{took: time.Since(begun)}
+	p.p50, p.p99 = percentiles(slices.Concat(lat...))
+	return p, errors.Join(errs...)
 }
 
 type read struct {

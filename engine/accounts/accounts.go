@@ -48,7 +48,9 @@ type Account struct {
 	PDPKA4     kbsig.KID `codec:"p4"` // derived from pwh, which is not kept
 	PDPKA5     kbsig.KID `codec:"p5"`
 	Generation int       `codec:"g"` // of the passphrase, from 1
-	RandomPW   bool      `codec:"rp"`
+	// Epoch grows with each reset; sessions of an earlier one are over.
+	Epoch    int  `codec:"ep,omitempty"`
+	RandomPW bool `codec:"rp"`
 
 	Email         string `codec:"e,omitempty"`
 	EmailVerified bool   `codec:"ev,omitempty"`

@@ -28,6 +28,7 @@ type Session struct {
 	UID     kbsig.UID `codec:"u"`
 	CSRF    [32]byte  `codec:"c"` // sha256
 	Expires int64     `codec:"e"` // unix seconds
+	Epoch   int       `codec:"ep,omitempty"`
 }
 
 // SessionTokens are the two halves of a session, as the client holds them.
@@ -37,6 +38,10 @@ type SessionTokens struct {
 
 // NewSession makes a session for u. rand must be cryptographic.
 func NewSession(tx *store.Tx, rand io.Reader, u kbsig.UID) (SessionTokens, error) {
+	a, err := Get(tx, u)
+	if err != nil {
+		return SessionTokens{}, err
+	}
 	var raw [2 * sessionBytes]byte
 	if _, err := io.ReadFull(rand, raw[:]); err != nil {
 		return SessionTokens{}, fmt.Errorf("make a session: %w", err)
@@ -45,18 +50,21 @@ func NewSession(tx *store.Tx, rand io.Reader, u kbsig.UID) (SessionTokens, error
 		Session: hex.EncodeToString(raw[:sessionBytes]),
 		CSRF:    hex.EncodeToString(raw[sessionBytes:]),
 	}
-	store.Save(tx, keys.Session(sha256.Sum256([]byte(t.Session))), Session{
+	store.Save(tx, sessionKey(t.Session), Session{
 		UID:     u,
+		Epoch:   a.Epoch,
 		CSRF:    sha256.Sum256([]byte(t.CSRF)),
 		Expires: tx.Now().Add(sessionLifetime).Unix(),
 	})
 	return t, nil
 }
 
+func sessionKey(token string) []byte { return keys.Session(sha256.Sum256([]byte(token))) }
+
 // FindSession returns the session of a token pair, or ErrNoSession. Looking the
 // token up by its hash keeps the comparison from telling how much of it was right.
 func FindSession(r store.Reader, t SessionTokens, now time.Time) (*Session, error) {
-	s, err := store.Load[Session](r, keys.Session(sha256.Sum256([]byte(t.Session))))
+	s, err := store.Load[Session](r, sessionKey(t.Session))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, ErrNoSession
 	}
@@ -64,6 +72,13 @@ func FindSession(r store.Reader, t SessionTokens, now time.Time) (*Session, erro
 		return nil, fmt.Errorf("load session: %w", err)
 	}
 	if sha256.Sum256([]byte(t.CSRF)) != s.CSRF || now.Unix() >= s.Expires {
+		return nil, ErrNoSession
+	}
+	a, err := owner(r, s.UID, "session")
+	if err != nil {
+		return nil, err
+	}
+	if a.Epoch != s.Epoch {
 		return nil, ErrNoSession
 	}
 	return &s, nil

@@ -18,7 +18,13 @@ import (
 func (s *scene) session(u kbsig.UID) SessionTokens {
 	s.t.Helper()
 	var t SessionTokens
-	s.must(func(tx *store.Tx) (err error) { t, err = NewSession(tx, s.rand, u); return err })
+	s.must(func(tx *store.Tx) (err error) {
+		if known, err := store.Has(tx, keys.Account(u)); err == nil && !known {
+			Put(tx, &Account{UID: u})
+		}
+		t, err = NewSession(tx, s.rand, u)
+		return err
+	})
 	return t
 }
 
@@ -80,6 +86,55 @@ func TestSessions(t *testing.T) {
 	if err == nil {
 		t.Error("made a session of too little randomness")
 	}
+}
+
+// TestSessionsEndWithTheIncarnation proves that a reset ends every session but the one
+// that goes on, that another user's do not matter to it, and that devices are forgotten.
+func TestSessionsEndWithTheIncarnation(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a, kept, b := s.session(alice), s.session(alice), s.session(bobby)
+	end := func(keep *SessionTokens) error {
+		return s.do(func(tx *store.Tx) error {
+			SetActive(tx, alice, kbsig.DeviceID{1}, kbsig.KID{})
+			acct, err := Get(tx, alice)
+			if err != nil {
+				return err
+			}
+			if err := EndIncarnation(tx, acct, keep); err != nil {
+				return err
+			}
+			Put(tx, acct)
+			if n, err := ActiveDevices(tx, alice); n != 0 || err != nil {
+				return fmt.Errorf("%d devices left: %w", n, err)
+			}
+			return nil
+		})
+	}
+	for name, bad := range map[string]SessionTokens{"another's": b, "none": {}} {
+		if err := end(&bad); !errors.Is(err, ErrNoSession) {
+			t.Errorf("kept %s session: %v", name, err)
+		}
+	}
+	if err := end(&kept); err != nil {
+		t.Fatal(err)
+	}
+	holds := func(want ...bool) {
+		t.Helper()
+		for i, tokens := range []SessionTokens{a, kept, b} {
+			if _, err := s.findSession(tokens); (err == nil) != want[i] {
+				t.Errorf("session %d: %v", i, err)
+			}
+		}
+	}
+	holds(false, true, true)
+	if err := end(&a); !errors.Is(err, ErrNoSession) {
+		t.Errorf("a session that is over was kept: %v", err)
+	}
+	if err := end(nil); err != nil {
+		t.Fatal(err)
+	}
+	holds(false, false, true)
 }
 
 // TestTokensAreNotStored proves that a copy of the store opens no session: neither

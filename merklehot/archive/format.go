@@ -6,6 +6,7 @@
 //
 //	name <uid> <user name>                          a user who had no leaf before
 //	link <uid> <seqno> <base64 of the record>       links new in this root, in order
+//	reset <uid> <reset chain entry, JSON>           resets and deletions new in this root
 //	leaf <id> <leaf JSON>                           leaf values new in this root
 //	root <seqno> <base64 of the signature packet>   the root, with its payload
 //	end <seqno> <sha256>                            over the hash of the block before and
@@ -59,6 +60,7 @@ const (
 type Block struct {
 	Names  []Name
 	Links  []Link
+	Resets []*sigchain.ResetLink // each comes after the link that it names
 	Leaves []Leaf
 	Seqno  kbsig.Seqno
 	Root   []byte // signature packet
@@ -91,6 +93,9 @@ func (b *Block) encode() []byte {
 	}
 	for _, l := range b.Links {
 		fmt.Fprintf(&out, "link %s %d %s\n", l.UID, l.Seqno, base64.StdEncoding.EncodeToString(l.Record.Encode()))
+	}
+	for _, l := range b.Resets {
+		fmt.Fprintf(&out, "reset %s %s\n", l.UID, l.JSON())
 	}
 	for _, l := range b.Leaves {
 		fmt.Fprintf(&out, "leaf %x %s\n", l.ID[:], l.JSON)
@@ -148,6 +153,16 @@ func (b *Block) add(line string) (end *[32]byte, err error) {
 		return nil, err
 	case "link":
 		return nil, b.addLink(first, second)
+	case "reset":
+		l, err := sigchain.ParseResetLink([]byte(second))
+		if err != nil {
+			return nil, err
+		}
+		if l.UID.String() != first {
+			return nil, errors.New("reset of another user")
+		}
+		b.Resets = append(b.Resets, l)
+		return nil, nil
 	case "leaf":
 		id, err := hex.DecodeString(first)
 		if err != nil || len(id) != len(tree.ID{}) {

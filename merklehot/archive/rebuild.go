@@ -18,6 +18,7 @@ type Summary struct {
 	StoreID     [16]byte
 	Roots       int
 	Links       int
+	Resets      int // and deletions
 	Users       int
 	Newest      kbsig.Seqno
 	HashMeta    kbsig.HashMeta // of the newest root
@@ -61,10 +62,8 @@ func (r *rebuild) block(b *Block) error {
 		}
 		r.names[n.UID], r.chains[n.UID] = n.Name, sigchain.NewState(n.UID, n.Name)
 	}
-	for _, l := range b.Links {
-		if err := r.link(l); err != nil {
-			return fmt.Errorf("link %d of %s: %w", l.Seqno, l.UID, err)
-		}
+	if err := r.chainsOf(b); err != nil {
+		return err
 	}
 	changes := make([]tree.Change[tree.ID], len(b.Leaves))
 	for i, l := range b.Leaves {
@@ -79,6 +78,51 @@ func (r *rebuild) block(b *Block) error {
 	}
 	r.tree = next
 	return r.root(b)
+}
+
+// chainsOf plays the links and resets of a block. They are in order by themselves; each
+// reset says after which link it comes.
+func (r *rebuild) chainsOf(b *Block) error {
+	resets := make(map[kbsig.UID][]*sigchain.ResetLink)
+	for _, l := range b.Resets {
+		resets[l.UID] = append(resets[l.UID], l)
+	}
+	due := func(u kbsig.UID) error {
+		for len(resets[u]) > 0 {
+			st := r.chains[u]
+			l := resets[u][0]
+			if st == nil {
+				return fmt.Errorf("reset %d of %s: nobody of that id", l.Seqno, u)
+			}
+			if l.Tail > st.Tail {
+				return nil
+			}
+			next, err := st.ApplyReset(l, r)
+			if err != nil {
+				return fmt.Errorf("reset %d of %s: %w", l.Seqno, u, err)
+			}
+			r.chains[u], resets[u] = next, resets[u][1:]
+			r.sum.Resets++
+		}
+		return nil
+	}
+	for _, l := range b.Links {
+		if err := due(l.UID); err != nil {
+			return err
+		}
+		if err := r.link(l); err != nil {
+			return fmt.Errorf("link %d of %s: %w", l.Seqno, l.UID, err)
+		}
+	}
+	for _, l := range b.Resets {
+		if err := due(l.UID); err != nil {
+			return err
+		}
+		if left := resets[l.UID]; len(left) > 0 {
+			return fmt.Errorf("reset %d of %s: after link %d, which is not there", left[0].Seqno, l.UID, left[0].Tail)
+		}
+	}
+	return nil
 }
 
 func (r *rebuild) link(l Link) error {
@@ -101,7 +145,7 @@ func (r *rebuild) link(l Link) error {
 	return nil
 }
 
-// leaf holds a leaf to the chain it stands for. A reset takes the eldest key away.
+// leaf holds a leaf to the chains it stands for.
 func (r *rebuild) leaf(l Leaf) error {
 	v, err := tree.ParseLeaf(l.JSON)
 	if err != nil {
@@ -115,12 +159,9 @@ func (r *rebuild) leaf(l Leaf) error {
 	if st == nil {
 		return fmt.Errorf("leaf of nobody")
 	}
-	if v.Eldest.IsZero() && !st.Eldest.IsZero() {
-		st = st.Reset()
-		r.chains[uid] = st
-	}
 	want := tree.Triple{Seqno: st.Tail, Link: st.TailLink, Sig: st.TailSig}
-	if v.Public != want || v.Eldest != st.Eldest {
+	resets := tree.ResetTail{Seqno: st.Resets.Seqno, Hash: st.Resets.Hash}
+	if v.Public != want || v.Eldest != st.Eldest || v.Reset != resets {
 		return fmt.Errorf("it does not say what the chain says")
 	}
 	return nil

@@ -217,20 +217,31 @@ func (b *Block) collectLeaf(v *store.View, st *roots.State, n kbsig.Seqno, id tr
 	if err != nil {
 		return nil // a team's leaf; team chains have their own records
 	}
-	from, to := kbsig.Seqno(0), kbsig.Seqno(0)
+	from, to := ends{}, ends{}
 	if before == nil {
 		name, err := nameOf(v, uid)
 		if err != nil {
 			return err
 		}
 		b.Names = append(b.Names, Name{uid, name})
-	} else if from, err = tailOf(before); err != nil {
+	} else if from, err = endsOf(before); err != nil {
 		return err
 	}
-	if to, err = tailOf(now); err != nil {
+	if to, err = endsOf(now); err != nil {
 		return err
 	}
-	for s := from + 1; s <= to; s++ {
+	for s := from.resets + 1; s <= to.resets; s++ {
+		raw, err := v.Get(keys.Reset(uid, s))
+		if err != nil {
+			return fmt.Errorf("reset %d: %w", s, err)
+		}
+		l, err := sigchain.ParseResetLink(raw)
+		if err != nil {
+			return fmt.Errorf("reset %d: %w", s, err)
+		}
+		b.Resets = append(b.Resets, l)
+	}
+	for s := from.links + 1; s <= to.links; s++ {
 		raw, err := v.Get(keys.Link(uid, s))
 		if err != nil {
 			return fmt.Errorf("link %d: %w", s, err)
@@ -259,9 +270,12 @@ func leafAt(v *store.View, st *roots.State, id tree.ID, n kbsig.Seqno) ([]byte, 
 	return value, err
 }
 
-func tailOf(leaf []byte) (kbsig.Seqno, error) {
+// ends are how long a user's chains are.
+type ends struct{ links, resets kbsig.Seqno }
+
+func endsOf(leaf []byte) (ends, error) {
 	v, err := tree.ParseLeaf(leaf)
-	return v.Public.Seqno, err
+	return ends{v.Public.Seqno, v.Reset.Seqno}, err
 }
 
 // nameOf reads a user's name out of the chain state, which every user has.

@@ -6,7 +6,8 @@
 //   - roots: every one from the first to the newest decodes, is signed by the server's
 //     key, follows from the one before, and names the right older ones;
 //   - chains: every link of every user verifies again and may stand where it stands,
-//     judged with the roots that existed when it was taken; the state, the indexes over
+//     judged with the roots that existed when it was taken, and so for every entry of
+//     the reset chains; the state, the indexes over
 //     keys, signatures, devices and follows, and the boxes are just what the chains
 //     give, with nothing missing and nothing besides;
 //   - the tree: built from the chains alone, by code of this package, it has the hash
@@ -125,7 +126,7 @@ type auditor struct {
 	rng  uint64
 	tree shape // built from the chains
 
-	accounts, links, keyCount, leafValues, paths int
+	accounts, links, resets, keyCount, leafValues, paths int
 }
 
 // tally counts records by prefix byte: those that are there and those that another
@@ -177,8 +178,8 @@ func (a *auditor) summary() error {
 	for _, n := range a.keys.stored {
 		total += n
 	}
-	_, err := fmt.Fprintf(a.out, "audited %s, %d accounts, %d links, %d keys, %d leaf values, %d paths, %d records in all: %d problems\n",
-		roots, a.accounts, a.links, a.keyCount, a.leafValues, a.paths, total, a.problems)
+	_, err := fmt.Fprintf(a.out, "audited %s, %d accounts, %d links, %d resets, %d keys, %d leaf values, %d paths, %d records in all: %d problems\n",
+		roots, a.accounts, a.links, a.resets, a.keyCount, a.leafValues, a.paths, total, a.problems)
 	return err
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/tree"
 )
 
 // chain plays a user's chain again from its records, link by link, each judged as it
@@ -18,7 +19,27 @@ import (
 func (a *auditor) chain(u *user) error {
 	st := sigchain.NewState(u.uid, u.acct.Name)
 	broken := false
-	err := a.r.Scan(keys.Links(u.uid), keys.End(keys.Links(u.uid)), func(k, v []byte) error {
+	pending, err := a.resetLinks(u)
+	if err != nil {
+		return err
+	}
+	u.points = map[point][]byte{{}: leafOf(st)}
+	resets := func() error {
+		next, err := a.resetsDue(u, st, &pending)
+		if next == nil {
+			broken = true
+			return errors.Join(err, store.ErrStop)
+		}
+		st = next
+		return err
+	}
+	if err := resets(); err != nil {
+		if errors.Is(err, store.ErrStop) {
+			return nil
+		}
+		return err
+	}
+	err = a.r.Scan(keys.Links(u.uid), keys.End(keys.Links(u.uid)), func(k, v []byte) error {
 		if err := a.pause(); err != nil {
 			return err
 		}
@@ -38,14 +59,66 @@ func (a *auditor) chain(u *user) error {
 			return store.ErrStop
 		}
 		st = next
-		u.ends = append(u.ends, end{l.ID, l.SigID, st.Eldest})
+		u.ends = append(u.ends, end{l.ID, l.SigID})
+		u.points[point{st.Tail, st.Resets.Seqno}] = leafOf(st)
 		a.links++
-		return a.linkIndexes(u, l)
+		if err := a.linkIndexes(u, l); err != nil {
+			return err
+		}
+		return resets()
 	})
+	if len(pending) > 0 && !broken {
+		a.problem("%s reset %d: after link %d, the chain has %d", u.subject(), pending[0].Seqno, pending[0].Tail, st.Tail)
+		broken = true
+	}
 	if !broken {
 		u.state = st
 	}
 	return err
+}
+
+// resetLinks reads a user's reset chain. What cannot be read ends it.
+func (a *auditor) resetLinks(u *user) (out []*sigchain.ResetLink, err error) {
+	lo := keys.Resets(u.uid)
+	err = a.r.Scan(lo, keys.End(lo), func(k, v []byte) error {
+		_, n, ok := keys.ResetOf(k)
+		if !ok || n < 1 {
+			return nil // said by the pass over the keys
+		}
+		l, err := sigchain.ParseResetLink(v)
+		switch {
+		case err != nil:
+			a.problem("%s reset %d: %v", u.subject(), n, err)
+		case l.Seqno != n:
+			a.problem("%s reset %d: the record is reset %d", u.subject(), n, l.Seqno)
+		}
+		if err == nil {
+			out = append(out, l)
+		}
+		return a.pause()
+	})
+	return out, err
+}
+
+// resetsDue applies the resets that come after the chain's last link; nil if one may not
+// stand where it stands.
+func (a *auditor) resetsDue(u *user, st *sigchain.State, pending *[]*sigchain.ResetLink) (*sigchain.State, error) {
+	for len(*pending) > 0 && (*pending)[0].Tail <= st.Tail {
+		l := (*pending)[0]
+		e, err := a.envOf(u, func(v tree.Value) bool { return v.Reset.Seqno >= l.Seqno })
+		if err != nil {
+			return nil, err
+		}
+		next, err := st.ApplyReset(l, e)
+		if err != nil {
+			a.problem("%s reset %d: %v", u.subject(), l.Seqno, err)
+			return nil, nil
+		}
+		st, *pending = next, (*pending)[1:]
+		u.points[point{st.Tail, st.Resets.Seqno}] = leafOf(st)
+		a.resets++
+	}
+	return st, nil
 }
 
 // link reads, verifies and applies one link.
@@ -61,7 +134,7 @@ func (a *auditor) link(u *user, st *sigchain.State, n kbsig.Seqno, v []byte) (*s
 	if !bytes.Equal(l.Record().Encode(), v) {
 		return nil, nil, errors.New("the record holds more than the link")
 	}
-	e, err := a.envOf(u, n)
+	e, err := a.envOf(u, func(v tree.Value) bool { return v.Public.Seqno >= n })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -77,11 +150,11 @@ type env struct {
 	now    time.Time
 }
 
-// envOf finds the root that covers link n; the link was judged with the roots before
-// and not later than that root's time.
-func (a *auditor) envOf(u *user, n kbsig.Seqno) (env, error) {
+// envOf finds the first root whose leaf covers a link or reset; that was judged with the
+// roots before and not later than that root's time.
+func (a *auditor) envOf(u *user, covers func(tree.Value) bool) (env, error) {
 	e := env{a, u.uid, a.newest, time.Unix(a.newestCtime, 0)}
-	at := sort.Search(len(u.leaf), func(i int) bool { return u.leaf[i].value.Public.Seqno >= n })
+	at := sort.Search(len(u.leaf), func(i int) bool { return covers(u.leaf[i].value) })
 	if at == len(u.leaf) {
 		return e, nil // the check of the newest leaf will say so
 	}
@@ -236,6 +309,8 @@ func (a *auditor) state(u *user) error {
 		a.problem("%s: stored state: %v", u.subject(), err)
 	case u.state == nil:
 		// It cannot be judged; what is wrong with the chain has been said.
+	case stored.Resets.Seqno != u.state.Resets.Seqno:
+		a.problem("%s: the stored state knows %d resets, the reset chain has %d", u.subject(), stored.Resets.Seqno, u.state.Resets.Seqno)
 	case stored.Tail != u.state.Tail:
 		a.problem("%s: the stored state ends at link %d, the chain at link %d", u.subject(), stored.Tail, u.state.Tail)
 	case !bytes.Equal(v, u.state.Encode()):

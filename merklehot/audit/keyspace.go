@@ -62,6 +62,7 @@ var families = []family{
 	{name: "signature index entry", key: keys.SigID(kbsig.SigIDBase{}), parts: "h"},
 	{name: "follow", key: keys.Follow(zero.uid, zero.uid), parts: "uu"},
 	{name: "follower", key: keys.Follower(zero.uid, zero.uid), parts: "uu"},
+	{name: "reset", key: keys.Reset(zero.uid, 1), parts: "un"},
 	{name: "lease", key: keys.Lease(zero.uid, [16]byte{}), parts: "ui", value: decodes[identity.Lease]},
 	{name: "secret key", key: keys.PrivateKey(zero.uid, zero.kid), parts: "uk", value: secretKey},
 	{name: "favourite", key: keys.Favorite(zero.uid, 1, "x"), fits: isFavorite},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/merklehot/sigchain"
 	"github.com/keystead/keystead/merklehot/tree"
 )
 
@@ -55,14 +56,16 @@ func (a *auditor) leaves(u *user) error {
 	for i := range u.leaf {
 		l := &u.leaf[i]
 		bad := func(what string) { a.problem("leaf of %s at root %d: %s", u.uid, l.root, what) }
-		n := l.value.Public.Seqno
+		n, resets := l.value.Public.Seqno, l.value.Reset.Seqno
 		if i > 0 {
-			before := u.leaf[i-1].value.Public
+			before, resetsBefore := u.leaf[i-1].value.Public, u.leaf[i-1].value.Reset.Seqno
 			switch {
 			case bytes.Equal(l.raw, u.leaf[i-1].raw):
 				bad("the same value again")
 			case n < before.Seqno:
 				bad(fmt.Sprintf("the chain goes back from link %d to %d", before.Seqno, n))
+			case resets < resetsBefore:
+				bad(fmt.Sprintf("the reset chain goes back from reset %d to %d", resetsBefore, resets))
 			case n == before.Seqno && l.value.Public != before:
 				bad(fmt.Sprintf("link %d has two ends", n))
 			}
@@ -72,7 +75,9 @@ func (a *auditor) leaves(u *user) error {
 			if u.state != nil {
 				bad(fmt.Sprintf("names link %d, the chain has %d", n, len(u.ends)))
 			}
-		case !bytes.Equal(l.raw, u.leafAt(n)):
+		case u.state == nil && u.points[point{n, resets}] == nil:
+			// Behind the place where the chain does not play.
+		case !bytes.Equal(l.raw, u.points[point{n, resets}]):
 			bad(fmt.Sprintf("not what the chain gives at link %d", n))
 		}
 	}
@@ -81,25 +86,30 @@ func (a *auditor) leaves(u *user) error {
 	case len(u.changed) == 0:
 		a.problem("leaf of %s: none is stored", u.uid)
 	case len(u.leaf) > 0:
-		if n := u.leaf[len(u.leaf)-1].value.Public.Seqno; n < u.state.Tail {
+		newest := u.leaf[len(u.leaf)-1].value
+		if n := newest.Public.Seqno; n < u.state.Tail {
 			a.problem("leaf of %s: names link %d, the chain has %d", u.uid, n, u.state.Tail)
+		} else if n := newest.Reset.Seqno; n < u.state.Resets.Seqno {
+			a.problem("leaf of %s: names reset %d, there are %d", u.uid, n, u.state.Resets.Seqno)
 		}
 	}
 	return nil
 }
 
-// leafAt is the leaf's JSON after link n, from the chain alone.
+// leafOf is the leaf's JSON at a point of the chains, from them alone.
 // client: go/libkb/merkle_client.go:parseV2
-func (u *user) leafAt(n kbsig.Seqno) []byte {
-	if n == 0 {
-		return []byte("[2,[],[],null]")
+func leafOf(st *sigchain.State) []byte {
+	public, eldest := "[]", "null"
+	if st.Tail > 0 {
+		public = fmt.Sprintf(`[%d,"%s","%s"]`, st.Tail, st.TailLink, st.TailSig)
 	}
-	e := u.ends[n-1]
-	eldest := "null"
-	if !e.eldest.IsZero() {
-		eldest = `"` + hex.EncodeToString(e.eldest[:]) + `"`
+	if !st.Eldest.IsZero() {
+		eldest = `"` + hex.EncodeToString(st.Eldest[:]) + `"`
 	}
-	return fmt.Appendf(nil, `[2,[%d,"%s","%s"],[],%s]`, n, e.link, e.sig, eldest)
+	if st.Resets.Seqno == 0 {
+		return fmt.Appendf(nil, `[2,%s,[],%s]`, public, eldest)
+	}
+	return fmt.Appendf(nil, `[2,%s,[],%s,[%d,"%x"]]`, public, eldest, st.Resets.Seqno, st.Resets.Hash)
 }
 
 // addToTree puts a user's leaf into the tree that is built from the chains. A chain
@@ -107,7 +117,7 @@ func (u *user) leafAt(n kbsig.Seqno) []byte {
 // tree can still be judged.
 func (a *auditor) addToTree(u *user) error {
 	if u.state != nil {
-		return a.tree.add(u.uid, u.leafAt(u.state.Tail))
+		return a.tree.add(u.uid, leafOf(u.state))
 	}
 	if n := len(u.leaf); n > 0 {
 		return a.tree.add(u.uid, u.leaf[n-1].raw)

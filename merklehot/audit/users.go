@@ -26,16 +26,20 @@ type user struct {
 	leaf    []leafValue   // all that were stored, oldest first
 	changed []kbsig.Seqno // roots that a leaf value was written for
 	ends    []end         // of the chain after each of its links
+	points  map[point][]byte
 	// state is what the links lead to; nil if the chain does not play.
 	state *sigchain.State
 }
 
 // end is the end of a chain after one link.
 type end struct {
-	link   kbsig.LinkID
-	sig    kbsig.SigIDBase
-	eldest kbsig.KID
+	link kbsig.LinkID
+	sig  kbsig.SigIDBase
 }
+
+// point is a place in a user's history: so many links, so many resets. The leaf there
+// follows from the two chains alone.
+type point struct{ links, resets kbsig.Seqno }
 
 // users is the pass over all users, in the order of their ids. A view can be read by
 // many at once, and most of the time goes into signatures: then all processors audit
@@ -120,6 +124,7 @@ func (a *auditor) merge(p *part) error {
 	f := p.find
 	a.accounts++
 	a.links += f.links
+	a.resets += f.resets
 	a.keyCount += f.keyCount
 	a.leafValues += f.leafValues
 	a.paths += f.paths

@@ -5,7 +5,7 @@
 // the same batch, so that all of it happens or none.
 //
 // Links are parsed and their signatures verified before the transaction; inside it
-// only state is compared. The package writes the key families c, s, k, g and L of
+// only state is compared. The package writes the key families c, s, k, g, R and L of
 // engine/keys and leaves the rest to their owners.
 package identity
 
@@ -31,8 +31,9 @@ const PwhVersion = 3
 
 // Service runs the actions. It is safe for concurrent use.
 type Service struct {
-	store *store.Store
-	rand  io.Reader
+	store   *store.Store
+	rand    io.Reader
+	onReset []func(*store.Tx, ResetFact) error
 }
 
 // New returns the service over a store that the sequencer seals.
@@ -155,5 +156,8 @@ func noteLeaf(tx *store.Tx, st *sigchain.State) {
 
 // Leaf is a user's leaf in the Merkle tree.
 func Leaf(st *sigchain.State) tree.UserLeaf {
-	return tree.UserLeaf{Seqno: st.Tail, Link: st.TailLink, Sig: st.TailSig, Eldest: st.Eldest}
+	return tree.UserLeaf{
+		Seqno: st.Tail, Link: st.TailLink, Sig: st.TailSig, Eldest: st.Eldest,
+		Reset: tree.ResetTail{Seqno: st.Resets.Seqno, Hash: st.Resets.Hash},
+	}
 }

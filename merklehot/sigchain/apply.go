@@ -80,6 +80,8 @@ func (s *State) Apply(l *Link, env Env) (*State, error) {
 // client: go/libkb/sig_chain.go:VerifyChain
 func (s *State) checkPlace(l *Link) error {
 	switch {
+	case s.Deleted:
+		return refuse(KindDeleted, "link of %s, who is deleted", s.UID)
 	case l.UID != s.UID || l.Username != s.Username:
 		return refuse(KindWrongUser, "link of %s (%s) in the chain of %s", l.UID, l.Username, s.UID)
 	case l.Seqno != s.Tail+1:

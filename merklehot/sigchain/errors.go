@@ -36,6 +36,7 @@ const (
 	KindTarget             // follows nobody, itself, or unfollows one not followed
 	KindBatch              // links that may not be posted together
 	KindTooMany            // a limit of this server
+	KindDeleted            // the account is no more
 	KindCorrupt            // stored bytes that do not decode: not the client's fault
 )
 
@@ -75,6 +76,7 @@ var Kinds = []KindInfo{
 	{KindTarget, 100, "INPUT_ERROR", "nobody to follow or unfollow"},
 	{KindBatch, 100, "INPUT_ERROR", "these statements cannot be posted together"},
 	{KindTooMany, 100, "INPUT_ERROR", "a limit of this server is reached"},
+	{KindDeleted, 216, "DELETED", "the account has been deleted"},
 	{KindCorrupt, 218, "GENERIC", "internal error"},
 }
 

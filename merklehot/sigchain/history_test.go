@@ -3,6 +3,7 @@ package sigchain
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -156,6 +157,38 @@ func (h *history) invariants(t *rapid.T) {
 	}
 }
 
+// maybeReset resets the account now and then, and seldom deletes it: then nothing is
+// taken any more.
+func (h *history) maybeReset(t *rapid.T) error {
+	n := rapid.IntRange(0, 99).Draw(t, "reset")
+	switch {
+	case h.st.Deleted:
+		if h.reset(KindReset) == nil || h.reset(KindDelete) == nil {
+			return errors.New("a deleted account was reset")
+		}
+	case n < 6:
+		return errors.Join(h.reset(KindReset), h.dead())
+	case n == 6:
+		return errors.Join(h.reset(KindDelete), h.dead())
+	}
+	h.invariants(t)
+	return nil
+}
+
+// dead: nothing of an incarnation that has ended counts.
+func (h *history) dead() error {
+	s := h.st
+	for _, k := range s.Keys {
+		if s.KeyActive(k) || s.ActiveSibkey(k.KID) {
+			return fmt.Errorf("key %s outlived a reset", k.KID)
+		}
+	}
+	if n := len(s.ActiveDevices()) + len(s.Tracks) + int(s.PUKGeneration()); n != 0 || !s.Eldest.IsZero() || s.EldestSeqno != 0 {
+		return fmt.Errorf("%d things outlived a reset", n)
+	}
+	return nil
+}
+
 // Random histories: a request is taken whole or leaves the state as it was, every
 // active device has both its keys, no key ever serves twice, and the records alone
 // lead to the same state.
@@ -185,10 +218,8 @@ func TestRandomHistories(t *testing.T) {
 				rt.Fatal("a request was taken and no link added")
 			}
 			h.invariants(rt)
-			if h.st.Tail > 0 && rapid.IntRange(0, 19).Draw(rt, "reset") == 0 {
-				h.resets = append(h.resets, h.st.Tail)
-				h.st = h.st.Reset()
-				h.invariants(rt)
+			if err := h.maybeReset(rt); err != nil {
+				rt.Fatal(err)
 			}
 		}
 		again, err := Replay(h.st.UID, h.st.Username, h.records, h.resets, h.replayEnv())

@@ -17,6 +17,7 @@ func LimitRows() []limits.Row {
 		limits.Count("base58CharsMax", base58CharsMax, "characters", "of a currency address"),
 		limits.Bytes("walletNameMax", walletNameMax, "of the name of a wallet"),
 		limits.Bytes("settingsEmailMax", settingsEmailMax, "of a mail address in a signed statement"),
+		limits.Count("resetsMax", resetsMax, "resets", "of one account; it can still be deleted"),
 		limits.Count("batchLinksMax", batchLinksMax, "links", "posted together"),
 		limits.Count("pukBoxesMax", pukBoxesMax, "boxes", "posted together"),
 		limits.Time("rootAgeMax", rootAgeMax, "that a root may have been superseded when a link that quotes it comes"),

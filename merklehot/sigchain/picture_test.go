@@ -26,6 +26,7 @@ import (
 //	apply                            the same without the rules of requests
 //	again                            the last request once more
 //	reset                            the account is reset
+//	delete                           the account is deleted
 //	take A                           somebody else has the keys of A
 //	wait 25h                         time passes, without a root
 //	replay                           everything anew from the records
@@ -76,9 +77,9 @@ func (p *picture) run(t *testing.T, d *datadriven.TestData) string {
 		again, err := AlreadyPosted(p.st, p.last, p.record)
 		return fmt.Sprintf("repeat: %v %v\n", again, err)
 	case "reset":
-		p.resets = append(p.resets, p.st.Tail)
-		p.st = p.st.Reset()
-		return p.say(nil)
+		return p.say(p.reset(KindReset))
+	case "delete":
+		return p.say(p.reset(KindDelete))
 	case "take":
 		for _, a := range d.CmdArgs {
 			p.taken[signKID(a.Key)], p.taken[encKID(a.Key)] = true, true
@@ -131,6 +132,12 @@ func (p *picture) say(err error) string {
 		strings.Join(devices, " "), s.PUKGeneration())
 	if len(follows) > 0 {
 		out += ", follows " + strings.Join(follows, " ")
+	}
+	if s.Resets.Seqno > 0 {
+		out += fmt.Sprintf(", reset %d", s.Resets.Seqno)
+	}
+	if s.Deleted {
+		out += ", deleted"
 	}
 	return out + "\n"
 }

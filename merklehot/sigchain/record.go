@@ -72,27 +72,32 @@ func (r Record) Entry(stub bool) (kbsig.WireEntry, error) {
 	return kbsig.EntryV2(sig, outer, r.Inner), nil
 }
 
-// Resets tells Replay where accounts were reset: after link Seqno.
-type Resets []kbsig.Seqno
-
-// Replay plays a chain from its records, verifying everything anew, and returns
-// the state it leads to. Errors name the link.
-func Replay(uid kbsig.UID, name kbsig.Username, records []Record, resets Resets, env Env) (*State, error) {
+// Replay plays a chain again from its records and its resets, each of which comes after
+// the link that it names, verifying everything anew, and returns the state that it leads
+// to. Errors name the link.
+func Replay(uid kbsig.UID, name kbsig.Username, records []Record, resets []*ResetLink, env Env) (*State, error) {
 	st := NewState(uid, name)
-	for i, rec := range records {
-		seqno := kbsig.Seqno(i + 1)
-		l, err := rec.Link()
+	var err error
+	for i := 0; ; i++ {
+		for len(resets) > 0 && resets[0].Tail <= st.Tail {
+			if st, err = st.ApplyReset(resets[0], env); err != nil {
+				return nil, fmt.Errorf("reset of %s: %w", uid, err)
+			}
+			resets = resets[1:]
+		}
+		if i == len(records) {
+			break
+		}
+		l, err := records[i].Link()
 		if err != nil {
-			return nil, fmt.Errorf("link %d of %s: %w", seqno, uid, err)
+			return nil, fmt.Errorf("link %d of %s: %w", i+1, uid, err)
 		}
 		if st, err = st.Apply(l, env); err != nil {
-			return nil, fmt.Errorf("link %d of %s: %w", seqno, uid, err)
+			return nil, fmt.Errorf("link %d of %s: %w", i+1, uid, err)
 		}
-		for _, r := range resets {
-			if r == seqno {
-				st = st.Reset()
-			}
-		}
+	}
+	if len(resets) > 0 {
+		return nil, refuse(KindOrder, "reset of %s after link %d, the chain has %d", uid, resets[0].Tail, st.Tail)
 	}
 	return st, nil
 }

@@ -35,6 +35,9 @@ type State struct {
 	EldestSeqno kbsig.Seqno // first link of the current incarnation, 0 without one
 	Incarnation int         // counts eldest links
 
+	Resets  ResetTail // the end of the reset chain
+	Deleted bool      // for ever: nothing comes after it
+
 	Keys    []Key    // all ever added, oldest first, all incarnations
 	Devices []Device // likewise
 	PUKs    []PUK    // likewise
@@ -155,16 +158,6 @@ func (s *State) clone() *State {
 	c.Vouches = slices.Clone(s.Vouches)
 	c.Reactions = slices.Clone(s.Reactions)
 	return &c
-}
-
-// Reset is the state after the account was reset: links and keys stay on record,
-// none of them counts any more, and the next link must be a new eldest.
-func (s *State) Reset() *State {
-	c := s.clone()
-	c.Eldest, c.EldestSeqno = kbsig.KID{}, 0
-	c.Tracks = nil
-	c.Proofs, c.Currencies, c.Vouches, c.Reactions, c.Wallet = nil, nil, nil, nil, nil
-	return c
 }
 
 // live reports that something of this incarnation counts now.

@@ -4,8 +4,9 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 )
 
-// stateVersion leads every encoded state. Version 1 ended with the follows.
-const stateVersion = 2
+// stateVersion leads every encoded state. Version 1 ended with the follows, version 2
+// had no resets.
+const stateVersion = 3
 
 // Encode writes a state. Equal states have equal bytes.
 func (s *State) Encode() []byte {
@@ -38,6 +39,7 @@ func (s *State) Encode() []byte {
 		s.Tracks[i].encode(w)
 	}
 	s.encodeStatements(w)
+	s.encodeResets(w)
 	return w.b
 }
 
@@ -66,7 +68,36 @@ func DecodeState(b []byte) (*State, error) {
 	if version > 1 {
 		s.decodeStatements(r)
 	}
+	if version > 2 {
+		s.decodeResets(r)
+	}
 	return s, r.end("state")
+}
+
+// encodeResets writes how often the account was reset, and whether it is deleted.
+func (s *State) encodeResets(w *writer) {
+	w.seqno(int64(s.Resets.Seqno))
+	if s.Resets.Seqno == 0 {
+		return
+	}
+	w.raw(s.Resets.Hash[:])
+	deleted := int64(0)
+	if s.Deleted {
+		deleted = 1
+	}
+	w.int(deleted)
+}
+
+func (s *State) decodeResets(r *reader) {
+	if s.Resets.Seqno = kbsig.Seqno(r.int("resets")); s.Resets.Seqno == 0 {
+		return
+	}
+	r.raw(s.Resets.Hash[:], "resets")
+	deleted := r.int("deletion")
+	if deleted > 1 {
+		r.fail("deletion")
+	}
+	s.Deleted = deleted == 1
 }
 
 func readList[T any](r *reader, decode func(*T, *reader)) []T {

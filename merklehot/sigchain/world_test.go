@@ -26,7 +26,7 @@ type world struct {
 	users   map[kbsig.UID]bool
 	st      *State
 	records []Record
-	resets  Resets
+	resets  []*ResetLink
 }
 
 func newWorld(t testing.TB, name string) *world {
@@ -340,6 +340,18 @@ func (w *world) accept(next *State, links []*Link) {
 		w.taken[p.Signing], w.taken[p.Encryption] = true, true
 	}
 	w.addRoot()
+}
+
+// reset ends the account's incarnation, or the account.
+func (w *world) reset(kind ResetKind) error {
+	l := w.st.NextReset(kind, w.roots[len(w.roots)-1], w)
+	next, err := w.st.ApplyReset(l, w)
+	if err != nil {
+		return err
+	}
+	w.st, w.resets = next, append(w.resets, l)
+	w.addRoot()
+	return nil
 }
 
 func (w *world) leaseFor(l *Link) *Lease {

@@ -1,0 +1,61 @@
+package accounts
+
+import (
+	"fmt"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/store"
+)
+
+// EndIncarnation takes from an account what goes with its keys: all password sessions but
+// keep, if that is not nil, and what is held of its devices. The caller puts the account
+// back. Tokens of devices end with the devices.
+func EndIncarnation(tx *store.Tx, a *Account, keep *SessionTokens) error {
+	if keep != nil {
+		s, err := FindSession(tx, *keep, tx.Now())
+		if err != nil {
+			return err
+		}
+		if s.UID != a.UID {
+			return ErrNoSession
+		}
+		s.Epoch = a.Epoch + 1
+		store.Save(tx, sessionKey(keep.Session), s)
+	}
+	a.Epoch++
+	return dropAll(tx, keys.Devices(a.UID), keys.ActiveDevices(a.UID))
+}
+
+// Erase makes an account one that was deleted: nobody can log in to it, and what it held
+// of a person is gone, the mail address free. Name and id stay taken for ever.
+func Erase(tx *store.Tx, a *Account) {
+	if mail := NormalMail(a.Email); mail != "" {
+		tx.Delete(keys.Mail(mail))
+	}
+	a.Status = StatusDeleted
+	a.PDPKA4, a.PDPKA5 = kbsig.KID{}, kbsig.KID{}
+	a.Email, a.EmailVerified = "", false
+	a.FullName, a.Bio, a.Location = "", "", ""
+}
+
+// dropAll deletes all records under the prefixes.
+func dropAll(tx *store.Tx, prefixes ...[]byte) error {
+	for _, lo := range prefixes {
+		err := tx.Scan(lo, keys.End(lo), func(k, _ []byte) error {
+			tx.Delete(append([]byte(nil), k...))
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("drop records: %w", err)
+		}
+	}
+	return nil
+}
+
+// ActiveDevices counts a user's active devices.
+func ActiveDevices(r store.Reader, u kbsig.UID) (n int, err error) {
+	lo := keys.ActiveDevices(u)
+	err = r.Scan(lo, keys.End(lo), func(_, _ []byte) error { n++; return nil })
+	return n, err
+}

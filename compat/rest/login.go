@@ -12,7 +12,6 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
-	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
 )
@@ -281,12 +280,14 @@ func usernameAvailable(c *call) (any, error) {
 	if err != nil {
 		return reply{false, "invalid"}, nil
 	}
-	taken, err := store.Has(c.view(), keys.Name(n))
-	if err != nil {
+	acct, err := accounts.ByName(c.view(), n)
+	switch {
+	case errors.Is(err, accounts.ErrNoUser):
+		return reply{Available: true}, nil
+	case err != nil:
 		return nil, err
+	case acct.Status == accounts.StatusDeleted:
+		return reply{false, "user_deleted"}, nil
 	}
-	if taken {
-		return reply{false, "user"}, nil
-	}
-	return reply{Available: true}, nil
+	return reply{false, "user"}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/tree"
 )
@@ -145,11 +146,8 @@ func merklePath(c *call) (any, error) {
 	if changed {
 		return nil, updateRoot()
 	}
-	if err := c.addPath(&out, *id, tail); err != nil {
+	if err := c.addPath(&out, *id, acct, tail); err != nil {
 		return nil, err
-	}
-	if acct != nil {
-		c.addUser(&out, acct)
 	}
 	return withRaw{out, out.raw}, nil
 }
@@ -189,22 +187,32 @@ func (c *call) leafID() (*tree.ID, *accounts.Account, error) {
 	return nil, nil, status.Input("merkle/path wants uid, leaf_id or no_leaf")
 }
 
-func (c *call) addPath(out *pathJSON, id tree.ID, at kbsig.Seqno) error {
-	path, _, err := c.roots().AppendPath(nil, c.view(), id, at)
+// addPath adds the path of a leaf in root at, and what clients read beside that of a user.
+func (c *call) addPath(out *pathJSON, id tree.ID, acct *accounts.Account, at kbsig.Seqno) error {
+	path, leaf, err := c.roots().AppendPath(nil, c.view(), id, at)
 	if err != nil {
 		return err
 	}
 	out.raw = append(out.raw, rawPart{"path", path})
-	return nil
-}
-
-// addUser adds what clients read beside a user's path.
-func (c *call) addUser(out *pathJSON, acct *accounts.Account) {
+	if acct == nil {
+		return nil
+	}
 	out.UID, out.Username, out.UsernameCased = acct.UID.String(), string(acct.Name), acct.Cased
 	out.IDVersion = &acct.IDVersion
 	hints := noHints
 	out.Sigs = &hints
 	out.raw = append(out.raw, rawPart{"uid_proof_path", tree.AppendPath(nil, c.roots().NamesPath(acct.Name))})
+	if leaf == nil {
+		return nil // root at is older than the account
+	}
+	// As many resets as the leaf counts: clients compare.
+	// client: go/libkb/merkle_reset_chain.go:MerkleResets.verifyAndLoad
+	value, err := tree.ParseLeaf(leaf)
+	if err != nil {
+		return err
+	}
+	out.ResetChain, err = identity.ResetChain(c.view(), acct.UID, value.Reset.Seqno)
+	return err
 }
 
 // historicalPath answers for an earlier root, with the root itself and the skips
@@ -239,11 +247,8 @@ func (c *call) historicalPath(tail kbsig.Seqno) (any, error) {
 	if id == nil {
 		return out, nil
 	}
-	if err := c.addPath(&out, *id, at); err != nil {
+	if err := c.addPath(&out, *id, acct, at); err != nil {
 		return nil, err
-	}
-	if acct != nil {
-		c.addUser(&out, acct)
 	}
 	return withRaw{out, out.raw}, nil
 }

@@ -131,6 +131,7 @@ var errorTable = []struct {
 }{
 	{accounts.ErrNoUser, status.Error{Code: status.NotFound, Name: "NOT_FOUND", Desc: "user not found"}},
 	{accounts.ErrNameTaken, status.Error{Code: status.UsernameTaken, Name: "BAD_SIGNUP_USERNAME_TAKEN", Desc: "that username is already taken"}},
+	{accounts.ErrNameDeleted, status.Error{Code: status.UsernameDeleted, Name: "BAD_SIGNUP_USERNAME_DELETED", Desc: "an account of that name has been deleted; nobody can have the name again"}},
 	{accounts.ErrMailTaken, status.Error{Code: status.EmailTaken, Name: "BAD_SIGNUP_EMAIL_TAKEN", Desc: "that email address is already taken"}},
 	{accounts.ErrNoInvitation, *badInvitation("this is not an invitation code of this server; check it for mistakes, or ask whoever runs the server for one")},
 	{accounts.ErrInvitationUsed, *endedInvitation("USED", "has been used already")},

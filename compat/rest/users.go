@@ -134,6 +134,9 @@ func (c *call) lookupOne(acct *accounts.Account, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.wantsDeleted(acct); err != nil {
+		return nil, err
+	}
 	u, err := c.userObject(acct)
 	if err != nil {
 		return nil, err
@@ -171,8 +174,21 @@ func (c *call) lookupMany() ([]*userJSON, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.wantsDeleted(acct); err != nil {
+		return nil, err
+	}
 	u, err := c.userObject(acct)
 	return []*userJSON{u}, err
+}
+
+// wantsDeleted refuses a deleted account to those who have not said that they know what
+// to do with one. client: go/libkb/resolve.go:resolveURLViaServerLookup (load_deleted_v2),
+// go/libkb/loaduser.go:LoadUserFromServer (load_deleted)
+func (c *call) wantsDeleted(acct *accounts.Account) error {
+	if acct.Status == accounts.StatusDeleted && !c.flag("load_deleted") && !c.flag("load_deleted_v2") {
+		return status.New(status.Deleted, "DELETED", "the account "+string(acct.Name)+" has been deleted")
+	}
+	return nil
 }
 
 func (c *call) lookupRows(names []string) ([]*userJSON, error) {
@@ -191,6 +207,9 @@ func (c *call) lookupRows(names []string) ([]*userJSON, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if c.wantsDeleted(acct) != nil {
+			continue
 		}
 		if rows[i], err = c.userObject(acct); err != nil {
 			return nil, err
@@ -319,6 +338,9 @@ func listFollowers(c *call) (any, error) {
 		other, err := accounts.Get(c.view(), f.UID)
 		if err != nil {
 			return nil, err
+		}
+		if other.Status == accounts.StatusDeleted {
+			continue
 		}
 		users = append(users, row{f.UID.String(), string(other.Name), other.FullName, f.Link.String()})
 	}

@@ -30,6 +30,8 @@ const (
 // Errors of this package.
 var (
 	ErrNameTaken = errors.New("the name is taken")
+	// ErrNameDeleted says that the name is that of a deleted account.
+	ErrNameDeleted = errors.New("the name is that of a deleted account")
 	ErrNoUser    = errors.New("no such user")
 	ErrNoDevice  = errors.New("no such device")
 	ErrNoSession = errors.New("no such session")
@@ -129,16 +131,19 @@ var ErrMailTaken = errors.New("the mail address is taken")
 
 // Create writes a new account under its name. The name and the uid must be free.
 func Create(tx *store.Tx, a *Account) error {
-	taken, err := store.Has(tx, keys.Name(a.Name))
-	if err != nil {
-		return err
-	}
-	if taken {
+	holder, err := ByName(tx, a.Name)
+	switch {
+	case err == nil && holder.Status == StatusDeleted:
+		return ErrNameDeleted
+	case err == nil:
 		return ErrNameTaken
+	case !errors.Is(err, ErrNoUser):
+		return err
 	}
 	// The uid is a hash of the name cut to 15 bytes: a second name with the same
 	// uid is as good as impossible, and must not overwrite the first.
-	if taken, err = store.Has(tx, keys.Account(a.UID)); err != nil {
+	taken, err := store.Has(tx, keys.Account(a.UID))
+	if err != nil {
 		return err
 	} else if taken {
 		return ErrNameTaken

@@ -23,8 +23,7 @@
 //	g       sig id base                     uid, seqno                          merklehot/sigchain
 //	f       uid, other uid                  follow                              merklehot/directory
 //	F       uid, other uid                  follower                            merklehot/directory
-//	R       uid, reset seqno                reset chain entry as hashed     merklehot/identity
-//	W       uid                             reset that waits                engine/autoreset
+//	R       uid, reset seqno                reset chain entry as hashed         merklehot/identity
 //	L       uid, lease id                   downgrade lease                     merklehot/identity
 //	v       uid, kid                        synced secret key bundle            merklehot/keyboxes
 //	a       uid, folder type, name          favourite folder                    kbfsblocks/tlf

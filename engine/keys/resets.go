@@ -6,11 +6,8 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 )
 
-// Families of what ends an account's incarnation.
-const (
-	prefixReset     = 'R'
-	prefixAutoreset = 'W'
-)
+// prefixReset is the family of reset chains.
+const prefixReset = 'R'
 
 // Reset is the key of an entry of a user's reset chain.
 func Reset(u kbsig.UID, n kbsig.Seqno) []byte { return cat(prefixReset, u[:], be64(uint64(n))) }
@@ -26,12 +23,6 @@ func ResetOf(k []byte) (u kbsig.UID, n kbsig.Seqno, ok bool) {
 	copy(u[:], k[1:])
 	return u, kbsig.Seqno(binary.BigEndian.Uint64(k[1+len(u):])), true
 }
-
-// Autoreset is the key of a reset that a user has asked for and that waits.
-func Autoreset(u kbsig.UID) []byte { return cat(prefixAutoreset, u[:]) }
-
-// Autoresets is the prefix of all waiting resets.
-func Autoresets() []byte { return []byte{prefixAutoreset} }
 
 // ActiveDevices is the prefix of a user's active devices.
 func ActiveDevices(u kbsig.UID) []byte { return cat(prefixActiveDevice, u[:]) }

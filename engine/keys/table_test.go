@@ -134,7 +134,6 @@ var rows = []row{
 		"Reset", 'R', func(p parts) []byte { return Reset(p.u, p.n) }, fieldsOf(uid, seqno),
 		func(k []byte, p parts) bool { u, n, ok := ResetOf(k); return ok && u == p.u && n == p.n },
 	},
-	{"Autoreset", 'W', func(p parts) []byte { return Autoreset(p.u) }, fieldsOf(uid), nil},
 	{"Lease", 'L', func(p parts) []byte { return Lease(p.u, p.id16) }, fieldsOf(uid, id16), nil},
 	{"PrivateKey", 'v', func(p parts) []byte { return PrivateKey(p.u, p.kid) }, fieldsOf(uid, kid), nil},
 	{
@@ -226,7 +225,6 @@ var ranges = map[string]struct {
 	"Follows":         {"Follow", 1, func(p parts) []byte { return Follows(p.u) }},
 	"Followers":       {"Follower", 1, func(p parts) []byte { return Followers(p.u) }},
 	"Resets":          {"Reset", 1, func(p parts) []byte { return Resets(p.u) }},
-	"Autoresets":      {"Autoreset", 0, func(parts) []byte { return Autoresets() }},
 	"ActiveDevices":   {"ActiveDevice", 1, func(p parts) []byte { return ActiveDevices(p.u) }},
 	"PUKBoxesOf":      {"PUKBox", 1, func(p parts) []byte { return PUKBoxesOf(p.u) }},
 	"PUKPrevs":        {"PUKPrev", 1, func(p parts) []byte { return PUKPrevs(p.u) }},

@@ -32,10 +32,10 @@ var (
 	ErrNameTaken = errors.New("the name is taken")
 	// ErrNameDeleted says that the name is that of a deleted account.
 	ErrNameDeleted = errors.New("the name is that of a deleted account")
-	ErrNoUser    = errors.New("no such user")
-	ErrNoDevice  = errors.New("no such device")
-	ErrNoSession = errors.New("no such session")
-	ErrNoToken   = errors.New("no such token")
+	ErrNoUser      = errors.New("no such user")
+	ErrNoDevice    = errors.New("no such device")
+	ErrNoSession   = errors.New("no such session")
+	ErrNoToken     = errors.New("no such token")
 )
 
 // Account is what the server holds of one user.

@@ -92,7 +92,7 @@ func (l *Link) readService(body *kbsig.JSONSection) error {
 	case !s.Has("protocol"):
 		v.Name, v.Username = s.String("name"), s.String("username")
 		if s.Has("form") {
-			s.Const("form", "mastodon") // client: proof_service_generic_social.go:ToServiceJSON
+			s.Const("form", "mastodon") // client: go/externals/proof_service_generic_social.go:ToServiceJSON
 		}
 	case s.Has("domain"):
 		s.Const("protocol", "dns")

@@ -35,6 +35,7 @@ import (
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
 	"github.com/keystead/keystead/merklehot/tree"
+	"github.com/keystead/keystead/merklehot/vouches"
 )
 
 // limitRoom is a package with its limits.
@@ -58,6 +59,7 @@ func limitRooms() []limitRoom {
 		{"merklehot/sigchain", "Chains", sigchain.LimitRows()},
 		{"merklehot/identity", "Posting to chains", identity.LimitRows()},
 		{"merklehot/directory", "People", directory.LimitRows()},
+		{"merklehot/vouches", "The web of trust", vouches.LimitRows()},
 		{"merklehot/tree", "The Merkle tree", tree.LimitRows()},
 		{"merklehot/roots", "Its roots", roots.LimitRows()},
 		{"merklehot/archive", "The archive", archive.LimitRows()},

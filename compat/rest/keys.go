@@ -134,14 +134,8 @@ func (m *keyMultiJSON) post() (p identity.Post, err error) {
 	if err := m.ephemeral(&p); err != nil {
 		return p, err
 	}
-	if m.Lease != "" {
-		id, err := identity.ParseLeaseID(m.Lease)
-		if err != nil {
-			return p, status.InputField("downgrade_lease_id", err.Error())
-		}
-		p.Lease = &id
-	}
-	return p, nil
+	p.Lease, err = leaseID(m.Lease)
+	return p, err
 }
 
 func (m *keyMultiJSON) ephemeral(p *identity.Post) error {

@@ -42,6 +42,7 @@ import (
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/sigchain"
 )
 
 // Limits of the door.
@@ -88,6 +89,9 @@ type Options struct {
 	// Revoked is told of a device whose revocation is durable, so that other doors
 	// end its sessions; nil tells nobody.
 	Revoked func(kbsig.UID, kbsig.DeviceID)
+	// ProofText is what somebody has to publish for a proof that was posted; nil: no
+	// proofs are taken.
+	ProofText func(*sigchain.Link) (string, error)
 	// Rates are the rate limits; nil refuses nobody.
 	Rates *limits.Set
 	// Proxies are the addresses whose X-Forwarded-For is believed.

@@ -104,13 +104,15 @@ func (s *Server) table() []route {
 		{"user/get_user_ek_batch", post, authRequired, rateOwn, 0, reads, userEKBatch},
 		{"user/user_ek_box", get, authRequired, rateOwn, 0, reads, userEKBox},
 
-		// Chains: sigs.go
+		// Chains: sigs.go, wot.go
 		{"sig/get", get, authOptional, rateRead, 0, reads, sigGet},
 		{"sig/get_high", get, authOptional, rateRead, 0, reads, sigGetHigh},
 		{"sig/hints", get, authNone, rateRead, 0, reads, sigHints},
 		{"sig/multi", post, authRequired, ratePost, keyMultiBodyMax, natural, sigMulti},
+		{"sig/post", post, authRequired, ratePost, 0, natural, sigPost},
 		{"sig/revoke", post, authRequired, ratePost, 0, natural, sigRevoke},
 		{"follow", post, authRequired, ratePost, 0, natural, follow},
+		{"wot/get", get, authRequired, rateRead, 0, reads, wotGet},
 
 		// Merkle tree: merkle.go
 		{"merkle/root", get, authNone, rateRead, 0, reads, merkleRoot},
@@ -200,7 +202,6 @@ var absent = []string{
 	"rooter/delete",
 	"send-reset-pw",
 	"send_invitation",
-	"sig/post",
 	"sig/post_auth",
 	"sig/posted",
 	"stellar/accountcurrency",
@@ -282,7 +283,6 @@ var absent = []string{
 	"user/phone_numbers_search",
 	"user/set_blocks",
 	"user/user_search",
-	"wot/get",
 }
 
 // methods holds an endpoint's routes by method.

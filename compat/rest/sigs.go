@@ -1,10 +1,13 @@
 package rest
 
 import (
+	"encoding/json"
+
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/vouches"
 )
 
 // tailsWholeMax is how many links at the end of a chain are never stubbed. A client
@@ -77,7 +80,7 @@ type hintsJSON struct {
 
 var noHints = hintsJSON{Hints: []any{}}
 
-// form reads one link out of a form.
+// formLink reads one link out of a form.
 func (c *call) formLink() (*sigchain.Link, error) {
 	if _, err := c.str("sig"); err != nil {
 		return nil, err
@@ -86,6 +89,8 @@ func (c *call) formLink() (*sigchain.Link, error) {
 		Sig: c.raw("sig"), SigInner: c.raw("sig_inner"), SigningKID: c.raw("signing_kid"),
 		SigIDBase: c.raw("sig_id_base"), SigIDShort: c.raw("sig_id_short"),
 		Type: c.raw("type"), UID: c.raw("uid"), IsRemoteProof: c.raw("is_remote_proof"),
+		RemoteUsername: c.raw("remote_username"), RemoteHost: c.raw("remote_host"),
+		RemoteService: c.raw("remote_service"),
 	}
 	return sigchain.Parse(p)
 }
@@ -119,29 +124,109 @@ func sigRevoke(c *call) (any, error) {
 		return nil, status.InputField("sig", "sig/revoke takes revocations of signatures only")
 	}
 	p := identity.Post{Links: []*sigchain.Link{l}}
-	if raw := c.raw("downgrade_lease_id"); raw != "" {
-		id, err := identity.ParseLeaseID(raw)
-		if err != nil {
-			return nil, status.InputField("downgrade_lease_id", err.Error())
-		}
-		p.Lease = &id
+	if p.Lease, err = leaseID(c.raw("downgrade_lease_id")); err != nil {
+		return nil, err
 	}
 	return none{}, c.postLinks(p)
 }
 
-// sigMulti: POST sig/multi. Of what clients post here (teams, web of trust) nothing
-// is served yet; what is a user's own link is taken by the rules of key/multi.
+// leaseID reads the lease that a post quotes; nil if it quotes none.
+func leaseID(raw string) (*identity.LeaseID, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	id, err := identity.ParseLeaseID(raw)
+	if err != nil {
+		return nil, status.InputField("downgrade_lease_id", err.Error())
+	}
+	return &id, nil
+}
+
+// proofPosted is the answer to a proof. client: go/libkb/post.go:PostProofRes
+type proofPosted struct {
+	Text     string `json:"proof_text"` // what has to be published
+	ID       string `json:"proof_id"`
+	Metadata any    `json:"proof_metadata"`
+}
+
+// sigPost: POST sig/post: a statement of a user about itself: a proof, a currency
+// address, a device's name.
+// client: go/libkb/post.go:PostProof, go/engine/cryptocurrency.go:CryptocurrencyEngine.Run
+func sigPost(c *call) (any, error) {
+	l, err := c.formLink()
+	if err != nil {
+		return nil, err
+	}
+	if l.Service == nil && l.Currency == nil && l.Type != kbsig.LinkDevice {
+		return nil, status.InputField("type", "sig/post takes statements about oneself only")
+	}
+	p := identity.Post{Links: []*sigchain.Link{l}}
+	if p.Lease, err = leaseID(c.raw("downgrade_lease_id")); err != nil {
+		return nil, err
+	}
+	if l.Service != nil && c.s.ProofText == nil {
+		return nil, status.Unavailable("proving other identities")
+	}
+	if err := c.postLinks(p); err != nil || l.Service == nil {
+		return none{}, err
+	}
+	text, err := c.s.ProofText(l)
+	return proofPosted{Text: text, ID: l.SigID.SigID()}, err
+}
+
+// multiJSON is an element of "sigs" in sig/multi. client: go/libkb/kbsig.go:SigMultiItem
+type multiJSON struct {
+	linkJSON
+	TeamID     string          `json:"team_id"`
+	SeqType    int             `json:"seq_type"`
+	Version    int             `json:"version"`
+	Sig3       any             `json:"sig3"`
+	Expansions json.RawMessage `json:"expansions"`
+}
+
+// sigMulti: POST sig/multi. Of what clients post here, statements of the web of trust
+// are a user's own; those of teams are not taken.
+// client: go/engine/wot_vouch.go:WotVouch.Run, go/engine/wot_react.go:WotReact.Run
 func sigMulti(c *call) (any, error) {
 	var req struct {
-		Sigs  []linkJSON `json:"sigs"`
-		Lease string     `json:"downgrade_lease_id"`
+		Sigs  []multiJSON `json:"sigs"`
+		Lease string      `json:"downgrade_lease_id"`
 	}
 	if err := c.body(&req); err != nil {
 		return nil, err
 	}
-	links, err := parseLinks(req.Sigs)
-	if err != nil {
+	var p identity.Post
+	links := make([]linkJSON, len(req.Sigs))
+	for i, item := range req.Sigs {
+		if item.TeamID != "" || item.Sig3 != nil {
+			return nil, status.Unavailable("chains of teams")
+		}
+		if item.SeqType != 0 && item.SeqType != kbsig.SeqTypePublic {
+			return nil, status.InputField("seq_type", "links of users are public")
+		}
+		links[i] = item.linkJSON
+		if item.Expansions == nil || string(item.Expansions) == "null" {
+			continue
+		}
+		if len(req.Sigs) > 1 {
+			return nil, status.InputField("expansions", "a link with something beside it must come alone")
+		}
+		var err error
+		if p.Expansion, err = vouches.ParseExpansion(item.Expansions); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if p.Links, err = parseLinks(links); err != nil {
 		return nil, err
 	}
-	return none{}, c.postLinks(identity.Post{Links: links})
+	for i, l := range p.Links {
+		if v := req.Sigs[i].Version; v != 0 && v != l.Version {
+			return nil, status.InputField("version", "the link is of another version")
+		}
+	}
+	if p.Lease, err = leaseID(req.Lease); err != nil {
+		return nil, err
+	}
+	return none{}, c.postLinks(p)
 }

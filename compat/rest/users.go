@@ -24,6 +24,23 @@ type userJSON struct {
 	PublicKeys *userKeys         `json:"public_keys,omitempty"`
 	Sigs       *userSigs         `json:"sigs,omitempty"`
 	Pictures   map[string]string `json:"pictures,omitempty"`
+	// Currencies is by family of currencies. Stellar is there for those who have it.
+	Currencies map[string][]userCurrency `json:"cryptocurrency_addresses,omitempty"`
+	Stellar    *userStellar              `json:"stellar,omitempty"`
+}
+
+// userCurrency is an address that a user's chain names.
+type userCurrency struct {
+	Address string `json:"address"`
+	SigID   string `json:"sig_id"`
+}
+
+// userStellar is the wallet that a user's chain names.
+type userStellar struct {
+	Hidden  bool `json:"hidden"`
+	Primary struct {
+		AccountID string `json:"account_id"`
+	} `json:"primary"`
 }
 
 type userBasics struct {
@@ -96,6 +113,17 @@ func (c *call) userObject(acct *accounts.Account) (*userJSON, error) {
 	if !st.Eldest.IsZero() {
 		s := st.Eldest.String()
 		u.PublicKeys.EldestKID = &s
+	}
+	for _, a := range st.Currencies {
+		if u.Currencies == nil {
+			u.Currencies = map[string][]userCurrency{}
+		}
+		family := a.Kind.Family()
+		u.Currencies[family] = append(u.Currencies[family], userCurrency{a.Address, a.SigID.SigID()})
+	}
+	if st.Wallet != nil {
+		u.Stellar = &userStellar{}
+		u.Stellar.Primary.AccountID = st.Wallet.Address
 	}
 	if u.Sigs.Last.Seqno = int64(st.Tail); st.Tail > 0 {
 		u.Sigs.Last.PayloadHash, u.Sigs.Last.SigID = st.TailLink.String(), st.TailSig.SigID()

@@ -25,6 +25,7 @@
 //	F       uid, other uid                  follower                            merklehot/directory
 //	R       uid, reset seqno                reset chain entry as hashed         merklehot/identity
 //	L       uid, lease id                   downgrade lease                     merklehot/identity
+//	Z       uid, side, other uid            vouch                               merklehot/vouches
 //	v       uid, kid                        synced secret key bundle            merklehot/keyboxes
 //	a       uid, folder type, name          favourite folder                    kbfsblocks/tlf
 //	b       uid, generation, kid            per-user-key box                    merklehot/keyboxes

@@ -134,6 +134,13 @@ var rows = []row{
 		"Reset", 'R', func(p parts) []byte { return Reset(p.u, p.n) }, fieldsOf(uid, seqno),
 		func(k []byte, p parts) bool { u, n, ok := ResetOf(k); return ok && u == p.u && n == p.n },
 	},
+	{
+		"Vouch", 'Z', func(p parts) []byte { return Vouch(p.u, VouchFor, p.other) }, fieldsOf(uid, other),
+		func(k []byte, p parts) bool {
+			u, side, o, ok := VouchOf(k)
+			return ok && u == p.u && side == VouchFor && o == p.other
+		},
+	},
 	{"Lease", 'L', func(p parts) []byte { return Lease(p.u, p.id16) }, fieldsOf(uid, id16), nil},
 	{"PrivateKey", 'v', func(p parts) []byte { return PrivateKey(p.u, p.kid) }, fieldsOf(uid, kid), nil},
 	{
@@ -229,6 +236,7 @@ var ranges = map[string]struct {
 	"PUKBoxesOf":      {"PUKBox", 1, func(p parts) []byte { return PUKBoxesOf(p.u) }},
 	"PUKPrevs":        {"PUKPrev", 1, func(p parts) []byte { return PUKPrevs(p.u) }},
 	"UserEKBoxesOf":   {"UserEKBox", 1, func(p parts) []byte { return UserEKBoxesOf(p.u) }},
+	"Vouches":         {"Vouch", 1, func(p parts) []byte { return Vouches(p.u, VouchFor) }},
 	"Leases":          {"Lease", 1, func(p parts) []byte { return Leases(p.u) }},
 	"PrivateKeys":     {"PrivateKey", 1, func(p parts) []byte { return PrivateKeys(p.u) }},
 	"Favorites":       {"Favorite", 1, func(p parts) []byte { return Favorites(p.u) }},

@@ -293,7 +293,8 @@ func (a *auditor) straySigs(lo []byte) error {
 	})
 }
 
-// state checks that the stored state is what the links lead to, byte for byte.
+// state checks that the stored state is what the links lead to, byte for byte once it
+// is written as this release writes it.
 func (a *auditor) state(u *user) error {
 	v, err := a.r.Get(keys.Chain(u.uid))
 	switch {
@@ -313,7 +314,7 @@ func (a *auditor) state(u *user) error {
 		a.problem("%s: the stored state knows %d resets, the reset chain has %d", u.subject(), stored.Resets.Seqno, u.state.Resets.Seqno)
 	case stored.Tail != u.state.Tail:
 		a.problem("%s: the stored state ends at link %d, the chain at link %d", u.subject(), stored.Tail, u.state.Tail)
-	case !bytes.Equal(v, u.state.Encode()):
+	case !bytes.Equal(stored.Encode(), u.state.Encode()):
 		a.problem("%s: the stored state is not what its links lead to", u.subject())
 	}
 	return nil

@@ -36,6 +36,7 @@ var partSizes = map[byte]int{
 	'h': 32, // SHA-256
 	't': 19, // short hash of a token
 	'i': 16, // random id
+	's': 1,  // side of a vouch
 }
 
 var zero struct {
@@ -64,6 +65,7 @@ var families = []family{
 	{name: "follower", key: keys.Follower(zero.uid, zero.uid), parts: "uu"},
 	{name: "reset", key: keys.Reset(zero.uid, 1), parts: "un"},
 	{name: "lease", key: keys.Lease(zero.uid, [16]byte{}), parts: "ui", value: decodes[identity.Lease]},
+	{name: "vouch", key: keys.Vouch(zero.uid, keys.VouchFor, zero.uid), parts: "usu"},
 	{name: "secret key", key: keys.PrivateKey(zero.uid, zero.kid), parts: "uk", value: secretKey},
 	{name: "favourite", key: keys.Favorite(zero.uid, 1, "x"), fits: isFavorite},
 	{name: "per-user-key box", key: keys.PUKBox(zero.uid, 1, zero.kid), parts: "unk"},
@@ -184,6 +186,8 @@ func partOK(part byte, b []byte) bool {
 		_, err = kbsig.ParseDeviceID(hex.EncodeToString(b))
 	case 'k':
 		_, err = kbsig.KIDFromBytes(b)
+	case 's':
+		return b[0] == byte(keys.VouchFor) || b[0] == byte(keys.VouchBy)
 	case 'n':
 		return b[0] < 0x80 && number(b) > 0
 	}

@@ -143,7 +143,7 @@ func (a *auditor) merge(p *part) error {
 func (a *auditor) user(u *user) error {
 	steps := []func(*user) error{
 		a.names, a.leafHistory, a.chain, a.state, a.leaves, a.activeDevices, a.follows, a.followers,
-		a.boxes, a.prevs, a.deviceKeys, a.userKeys, a.userKeyBoxes, a.leases, a.historicalPaths,
+		a.boxes, a.prevs, a.deviceKeys, a.userKeys, a.userKeyBoxes, a.vouches, a.leases, a.historicalPaths,
 	}
 	var err error
 	if u.acct, err = store.Decode[accounts.Account](u.record); err != nil {

@@ -33,6 +33,7 @@ const PwhVersion = 3
 type Service struct {
 	store   *store.Store
 	rand    io.Reader
+	proofs  ProofKeeper
 	onReset []func(*store.Tx, ResetFact) error
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/vouches"
 )
 
 // Post is what one request appends to a user's chain, and what belongs to it.
@@ -22,6 +23,8 @@ type Post struct {
 	Links []*sigchain.Link
 	PUK   *sigchain.PUKExtra
 	Lease *LeaseID // of a revocation
+	// Expansion is what the only link stands for, if it is about the web of trust.
+	Expansion *vouches.Expansion
 
 	UserEK      *UserEKPost
 	UserEKRebox *keyboxes.UserEKBox
@@ -91,6 +94,12 @@ func (s *Service) post(tx *store.Tx, u kbsig.UID, p Post) error {
 		return err
 	}
 	if err := syncFollows(tx, st, next); err != nil {
+		return err
+	}
+	if err := s.syncProofs(tx, st, next); err != nil {
+		return err
+	}
+	if err := putExpansion(tx, next, p.Links[0], p.Expansion); err != nil {
 		return err
 	}
 	acct, err := accounts.Get(tx, u)

@@ -89,6 +89,9 @@ func (s *Service) reset(tx *store.Tx, req ResetRequest) ([]kbsig.DeviceID, error
 		acct.TrackVersion++
 	}
 	accounts.Put(tx, acct)
+	if err := s.syncProofs(tx, st, next); err != nil {
+		return nil, err
+	}
 	for _, fn := range s.onReset {
 		if err := fn(tx, ResetFact{Link: link, Account: acct, Eldest: st.EldestSeqno}); err != nil {
 			return nil, err

@@ -108,6 +108,7 @@ type PrivateKeys struct {
 		Status     int    `json:"status"`
 		ServerHalf string `json:"lks_server_half"`
 		Generation int    `json:"passphrase_generation"`
+		CTime      int64  `json:"ctime"`
 		LastUsed   int64  `json:"last_used_time"`
 	}
 }

@@ -49,6 +49,10 @@ type Principal struct {
 	Kind     Kind
 	DeviceID kbsig.DeviceID // Device only
 	KID      kbsig.KID      // Device only: the signing key
+	// Password only: the session's name, and whether a device of the user asked for it,
+	// which a session made with the password alone has not.
+	Session accounts.SessionID
+	Vouched bool
 }
 
 // Auth checks credentials. It is safe for concurrent use.
@@ -97,11 +101,12 @@ func (a *Auth) Token(ctx context.Context, token, csrf string) (p Principal, isNI
 func (a *Auth) session(token, csrf string) (Principal, error) {
 	v := a.store.View()
 	defer v.Close()
-	s, err := accounts.FindSession(v, accounts.SessionTokens{Session: token, CSRF: csrf}, a.clock())
+	t := accounts.SessionTokens{Session: token, CSRF: csrf}
+	s, err := accounts.FindSession(v, t, a.clock())
 	if err != nil {
 		return Principal{}, err
 	}
-	return a.principal(v, Principal{UID: s.UID, Kind: Password})
+	return a.principal(v, Principal{UID: s.UID, Kind: Password, Session: t.ID(), Vouched: s.Vouched()})
 }
 
 // principal fills in the name and refuses those who are no more.

@@ -49,15 +49,6 @@ func hasRandomPW(c *call) (any, error) {
 	}{acct.RandomPW}, nil
 }
 
-// lockdownGet: GET account/lockdown. Nobody can have switched it on yet.
-// client: go/service/account.go:AccountHandler.GetLockdownMode
-func lockdownGet(*call) (any, error) {
-	return struct {
-		Enabled bool  `json:"enabled"`
-		History []any `json:"history"`
-	}{false, []any{}}, nil
-}
-
 // contactSettings: GET account/contact_settings.
 // client: go/libkb/contact_settings.go:GetContactSettings
 func contactSettings(*call) (any, error) {

@@ -76,6 +76,9 @@ func (c *call) run() (any, error) {
 		if _, err := c.s.Rates.Take(c.from, c.route.rate.user...); err != nil {
 			return nil, err
 		}
+		if err := c.unlocked(); err != nil {
+			return nil, err
+		}
 	}
 	// Only now: who is refused by then costs no memory for a body.
 	var err error

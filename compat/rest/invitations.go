@@ -54,6 +54,9 @@ func invitationCheck(c *call) (any, error) {
 	case accounts.SignupClosed:
 		return nil, errSignupClosed
 	case accounts.SignupInvitation:
+		if c.s.Devel && code == develInvitation {
+			return none{}, nil
+		}
 		_, inv, err := accounts.FindInvitation(c.view(), code)
 		if err == nil {
 			err = inv.Usable(c.s.Clock())

@@ -265,6 +265,8 @@ func fetchPrivate(c *call) (any, error) {
 			CTime: d.AddedCtime, MTime: d.AddedCtime, LastUsed: d.AddedCtime,
 		}
 		if h := held[d.ID]; h != nil {
+			// The server may know a device before its link is made.
+			row.CTime = min(row.CTime, h.CTime)
 			row.MTime, row.LastUsed, row.Generation = h.MTime, h.LastUsed, h.Generation
 			if h.HasHalf && d.Status == sigchain.DeviceActive {
 				row.LKSServerHalf = hex.EncodeToString(h.ServerHalf[:])

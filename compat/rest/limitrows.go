@@ -30,6 +30,7 @@ func LimitRows() []limits.Row {
 		limits.Count("featuresMax", featuresMax, "features", "in one question"),
 		limits.Bytes("platformMax", platformMax, "of the name of a device's platform"),
 		limits.Count("tailsWholeMax", tailsWholeMax, "links", "at the end of a chain that are never shortened"),
+		limits.Count("repairedHalvesMax", repairedHalvesMax, "server halves", "in the report of a repaired device"),
 		limits.Bytes("kexMessageBytesMax", kexMessageBytesMax, "of one message between two devices of which one is being added"),
 		limits.Count("kexMessagesMax", kexMessagesMax, "messages", "in one exchange of two devices"),
 		limits.Bytes("kexSessionBytesMax", kexSessionBytesMax, "of messages in one exchange"),

@@ -114,6 +114,7 @@ func passphraseReplace(c *call) (any, error) {
 		}
 		return nil, err
 	}
+	change.Keep = c.who.Session
 	ctx, cancel := c.context()
 	defer cancel()
 	return none{}, c.s.Identity.ReplacePassphrase(ctx, c.who.UID, change)
@@ -138,6 +139,7 @@ func passphraseSign(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	change.Keep = c.who.Session
 	ctx, cancel := c.context()
 	defer cancel()
 	return none{}, c.s.Identity.SignPassphrase(ctx, c.who.UID, change, statement)

@@ -119,7 +119,7 @@ func New(o Options) *Server {
 	s.gate = newGate(o.Connections, connectionsPerAddressMax, s.exempt, func(reason string) {
 		s.Metrics.ConnectionsRefused.WithLabelValues(reason).Inc()
 	})
-	s.routes = index(s.table())
+	s.routes = index(s.table(), s.Devel)
 	s.http = &fasthttp.Server{
 		Handler:        s.handle,
 		Name:           "keystead",

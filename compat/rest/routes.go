@@ -71,6 +71,7 @@ func (s *Server) table() []route {
 		{"user/private", get, authRequired, rateOwn, 0, reads, userPrivate},
 		{"user/phone_numbers", get, authRequired, rateOwn, 0, reads, phoneNumbers},
 		{"account/lockdown", get, authRequired, rateOwn, 0, reads, lockdownGet},
+		{"account/lockdown", post, authRequired, ratePost, 0, natural, lockdownSet},
 		{"account/contact_settings", get, authRequired, rateOwn, 0, reads, contactSettings},
 		{"account/location_suggest", get, authNone, rateLookup, 0, reads, locationSuggest},
 		{"autoreset/status", get, authRequired, rateOwn, 0, reads, resetStatus},
@@ -81,6 +82,8 @@ func (s *Server) table() []route {
 
 		// Devices: devices.go, kex.go
 		{"device/update", post, authRequired, ratePost, 0, natural, deviceUpdate},
+		{"device/update_lks_client_half", post, authRequired, ratePost, 0, natural, updateClientHalf},
+		{"user/bug_3964_repair", post, authRequired, ratePost, 0, natural, repairReport},
 		{"device/check_name", get, authNone, rateRead, 0, reads, deviceCheckName},
 		{"device/clone_detection_token", post, authRequired, ratePost, 0, keyed, cloneToken},
 		{"device/error", post, authNone, rateReport, 0, natural, deviceError},
@@ -168,7 +171,6 @@ var absent = []string{
 	"bot/token/delete",
 	"contacts/lookup",
 	"contacts/resolved",
-	"device/update_lks_client_half",
 	"downgrade/team",
 	"email/add",
 	"email/delete",
@@ -192,8 +194,6 @@ var absent = []string{
 	"key/revoke",
 	"key/special",
 	"logdump/send",
-	"me",
-	"pkg/show",
 	"profile-edit",
 	"pubsub/poll",
 	"remotes/check",
@@ -277,7 +277,6 @@ var absent = []string{
 	"teamsearch/refresh",
 	"teamsearch/search",
 	"user/block",
-	"user/bug_3964_repair",
 	"user/phone_number_verify",
 	"user/phone_number_visibility",
 	"user/phone_numbers_search",
@@ -288,11 +287,19 @@ var absent = []string{
 // methods holds an endpoint's routes by method.
 type methods map[string]*route
 
-// index builds the look-up of the table; a nil entry is a known absent endpoint.
-func index(table []route) map[string]methods {
+// index builds the look-up of the table; a nil entry is a known absent endpoint, which
+// those of devel mode are in any other.
+func index(table []route, devel bool) map[string]methods {
 	m := make(map[string]methods, len(table)+len(absent))
 	for _, name := range absent {
 		m[name] = nil
+	}
+	for _, r := range develTable() {
+		if devel {
+			table = append(table, r)
+		} else {
+			m[r.name] = nil
+		}
 	}
 	for i := range table {
 		r := &table[i]

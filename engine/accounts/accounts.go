@@ -7,7 +7,7 @@
 // PrivateVersion only grow; no password-equivalent is stored (of pwh only the public
 // key derived from it); tokens and invitation codes are stored as hashes.
 //
-// It writes the key families A, N, E, D, d, S, T and I of engine/keys.
+// It writes the key families A, N, E, D, d, S, Y, T, K and I of engine/keys.
 package accounts
 
 import (

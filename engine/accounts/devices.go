@@ -1,9 +1,13 @@
 package accounts
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
@@ -152,4 +156,15 @@ func SetActive(tx *store.Tx, u kbsig.UID, d kbsig.DeviceID, k kbsig.KID) {
 // SetInactive forgets a revoked device's signing key; its tokens end with it.
 func SetInactive(tx *store.Tx, u kbsig.UID, d kbsig.DeviceID) {
 	tx.Delete(keys.ActiveDevice(u, d))
+}
+
+// SortedDevices is Devices as a list, the one used last first.
+func SortedDevices(r store.Reader, u kbsig.UID) ([]*Device, error) {
+	all, err := Devices(r, u)
+	if err != nil {
+		return nil, err
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b *Device) int {
+		return cmp.Or(cmp.Compare(b.LastUsed, a.LastUsed), bytes.Compare(a.ID[:], b.ID[:]))
+	}), nil
 }

@@ -7,6 +7,7 @@ func LimitRows() []limits.Row {
 	return []limits.Row{
 		limits.Count("devicesPerUserMax", devicesPerUserMax, "devices", "of one user, revoked ones included"),
 		limits.Time("sessionLifetime", sessionLifetime, "of a password session"),
+		limits.Count("lockdownHistoryMax", lockdownHistoryMax, "changes", "of one user's lockdown mode that are kept"),
 		limits.Count("invitationsMax", invitationsMax, "invitations", "kept, dead ones included"),
 		limits.Count("InvitationUsesMax", InvitationUsesMax, "sign-ups", "with one invitation"),
 		limits.Time("InvitationLifetimeMax", InvitationLifetimeMax, "that an invitation with an end is open"),

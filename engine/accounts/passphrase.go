@@ -24,11 +24,14 @@ type PassphraseChange struct {
 	Mask         [32]byte             // old client half XOR new: goes into every server half
 	ClientHalves map[kbsig.KID]string // new client half, by the encryption key of the device
 	Generation   int                  // that the change is based on
+	// Keep is the password session that asks, if one does: it alone outlives the change.
+	Keep SessionID
 }
 
 // ChangePassphrase puts a new passphrase in place of the old one: the login keys, the
 // server halves of all devices, so that each device's local key stays what it was, and
-// the encrypted client halves of those in needed, the active devices.
+// the encrypted client halves of those in needed, the active devices. Sessions made with
+// the old passphrase end.
 func ChangePassphrase(tx *store.Tx, u kbsig.UID, c PassphraseChange, needed []kbsig.KID) error {
 	acct, err := Get(tx, u)
 	if err != nil {
@@ -70,5 +73,32 @@ func ChangePassphrase(tx *store.Tx, u kbsig.UID, c PassphraseChange, needed []kb
 	acct.TouchIdentity(tx.Now())
 	acct.TouchPrivate()
 	Put(tx, acct)
+	if _, err := EndSessions(tx, u, func(s ListedSession) bool { return !s.Vouched() && s.ID != c.Keep }); err != nil {
+		return err
+	}
 	return tellPassphrase(tx, acct)
+}
+
+// UpdateClientHalf replaces the encrypted client half of the device whose encryption key
+// is kid, which a repaired client has made for the passphrase of a generation. The error
+// is ErrNoDevice if no device of u has the key.
+func UpdateClientHalf(tx *store.Tx, u kbsig.UID, kid kbsig.KID, half string, generation int) error {
+	acct, err := Get(tx, u)
+	if err != nil {
+		return err
+	}
+	if generation != acct.Generation {
+		return fmt.Errorf("made for generation %d, it is %d: %w", generation, acct.Generation, ErrStaleGeneration)
+	}
+	devices, err := Devices(tx, u)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if d.EncKID == kid {
+			d.ClientHalf = half
+			return PutDevice(tx, u, d)
+		}
+	}
+	return ErrNoDevice
 }

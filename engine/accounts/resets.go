@@ -21,7 +21,7 @@ func EndIncarnation(tx *store.Tx, a *Account, keep *SessionTokens) error {
 			return ErrNoSession
 		}
 		s.Epoch = a.Epoch + 1
-		store.Save(tx, sessionKey(keep.Session), s)
+		store.Save(tx, keys.Session(keep.hash()), s)
 	}
 	a.Epoch++
 	return dropAll(tx, keys.Devices(a.UID), keys.ActiveDevices(a.UID))

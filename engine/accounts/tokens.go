@@ -27,17 +27,30 @@ const (
 type Session struct {
 	UID     kbsig.UID `codec:"u"`
 	CSRF    [32]byte  `codec:"c"` // sha256
-	Expires int64     `codec:"e"` // unix seconds
 	Epoch   int       `codec:"ep,omitempty"`
+	Made    int64     `codec:"m,omitempty"`
+	Expires int64     `codec:"e"` // unix seconds, as Made
+	// Device is the device that asked for the session, for another one that it helps;
+	// zero where the password stands behind it.
+	Device kbsig.DeviceID `codec:"d"`
 }
+
+// Vouched reports whether a device of the user stands behind the session.
+func (s *Session) Vouched() bool { return s.Device != kbsig.DeviceID{} }
 
 // SessionTokens are the two halves of a session, as the client holds them.
 type SessionTokens struct {
 	Session, CSRF string
 }
 
-// NewSession makes a session for u. rand must be cryptographic.
+// NewSession makes a session for u, who has shown the password. rand must be
+// cryptographic.
 func NewSession(tx *store.Tx, rand io.Reader, u kbsig.UID) (SessionTokens, error) {
+	return NewDeviceSession(tx, rand, u, kbsig.DeviceID{})
+}
+
+// NewDeviceSession makes a session for u that u's device by asked for.
+func NewDeviceSession(tx *store.Tx, rand io.Reader, u kbsig.UID, by kbsig.DeviceID) (SessionTokens, error) {
 	a, err := Get(tx, u)
 	if err != nil {
 		return SessionTokens{}, err
@@ -50,21 +63,26 @@ func NewSession(tx *store.Tx, rand io.Reader, u kbsig.UID) (SessionTokens, error
 		Session: hex.EncodeToString(raw[:sessionBytes]),
 		CSRF:    hex.EncodeToString(raw[sessionBytes:]),
 	}
-	store.Save(tx, sessionKey(t.Session), Session{
+	h := t.hash()
+	store.Save(tx, keys.Session(h), Session{
 		UID:     u,
 		Epoch:   a.Epoch,
 		CSRF:    sha256.Sum256([]byte(t.CSRF)),
+		Made:    tx.Now().Unix(),
 		Expires: tx.Now().Add(sessionLifetime).Unix(),
+		Device:  by,
 	})
+	tx.Set(keys.UserSession(u, h), nil)
 	return t, nil
 }
 
-func sessionKey(token string) []byte { return keys.Session(sha256.Sum256([]byte(token))) }
+// hash is the name under which a session is stored.
+func (t SessionTokens) hash() SessionID { return sha256.Sum256([]byte(t.Session)) }
 
 // FindSession returns the session of a token pair, or ErrNoSession. Looking the
 // token up by its hash keeps the comparison from telling how much of it was right.
 func FindSession(r store.Reader, t SessionTokens, now time.Time) (*Session, error) {
-	s, err := store.Load[Session](r, sessionKey(t.Session))
+	s, err := store.Load[Session](r, keys.Session(t.hash()))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, ErrNoSession
 	}
@@ -170,10 +188,18 @@ func DropExpired(tx *store.Tx, old [][]byte) (int, error) {
 		if err != nil {
 			return n, err
 		}
-		if expires <= tx.Now().Unix() {
-			tx.Delete(k)
-			n++
+		if expires > tx.Now().Unix() {
+			continue
 		}
+		if h, ok := keys.SessionOf(k); ok {
+			s, err := store.Decode[Session](v)
+			if err != nil {
+				return n, err
+			}
+			tx.Delete(keys.UserSession(s.UID, h))
+		}
+		tx.Delete(k)
+		n++
 	}
 	return n, nil
 }

@@ -15,6 +15,8 @@
 //	D       uid, device                     what the server holds of a device   engine/accounts
 //	d       uid, device                     signing kid of an active device     engine/accounts
 //	S       sha256(session)                 password session                    engine/accounts
+//	Y       uid, sha256(session)            nothing: it is the user's session   engine/accounts
+//	K       uid                             lockdown mode and its history       engine/accounts
 //	T       nist hash                       accepted NIST                       engine/accounts
 //	I       sha256(code)                    invitation to sign up               engine/accounts
 //	c       uid, seqno                      chain link as received              merklehot/sigchain

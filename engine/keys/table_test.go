@@ -109,7 +109,15 @@ var rows = []row{
 		func(k []byte, p parts) bool { d, ok := DeviceOf(k); return ok && d == p.dev },
 	},
 	{"ActiveDevice", 'd', func(p parts) []byte { return ActiveDevice(p.u, p.dev) }, fieldsOf(uid, device), nil},
-	{"Session", 'S', func(p parts) []byte { return Session(p.h32) }, fieldsOf(hash32), nil},
+	{
+		"Session", 'S', func(p parts) []byte { return Session(p.h32) }, fieldsOf(hash32),
+		func(k []byte, p parts) bool { h, ok := SessionOf(k); return ok && h == p.h32 },
+	},
+	{
+		"UserSession", 'Y', func(p parts) []byte { return UserSession(p.u, p.h32) }, fieldsOf(uid, hash32),
+		func(k []byte, p parts) bool { h, ok := UserSessionOf(k); return ok && h == p.h32 },
+	},
+	{"Lockdown", 'K', func(p parts) []byte { return Lockdown(p.u) }, fieldsOf(uid), nil},
 	{"NIST", 'T', func(p parts) []byte { return NIST(p.h19) }, fieldsOf(func(p parts) any { return p.h19[:] }), nil},
 	{
 		"Invitation", 'I', func(p parts) []byte { return Invitation(p.h32) }, fieldsOf(hash32),
@@ -224,6 +232,7 @@ var ranges = map[string]struct {
 	"Accounts":        {"Account", 0, func(parts) []byte { return Accounts() }},
 	"Devices":         {"Device", 1, func(p parts) []byte { return Devices(p.u) }},
 	"Sessions":        {"Session", 0, func(parts) []byte { return Sessions() }},
+	"UserSessions":    {"UserSession", 1, func(p parts) []byte { return UserSessions(p.u) }},
 	"NISTs":           {"NIST", 0, func(parts) []byte { return NISTs() }},
 	"Invitations":     {"Invitation", 0, func(parts) []byte { return Invitations() }},
 	"InvitationsFrom": {"Invitation", 1, func(p parts) []byte { return InvitationsFrom(p.h32[:]) }},

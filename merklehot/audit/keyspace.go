@@ -55,6 +55,8 @@ var families = []family{
 	{name: "device record", key: keys.Device(zero.uid, zero.device), parts: "ud", value: deviceRecord},
 	{name: "active device", key: keys.ActiveDevice(zero.uid, zero.device), parts: "ud"},
 	{name: "session", key: keys.Session([32]byte{}), parts: "h", value: decodes[accounts.Session]},
+	{name: "session index entry", key: keys.UserSession(zero.uid, [32]byte{}), parts: "uh"},
+	{name: "lockdown mode", key: keys.Lockdown(zero.uid), parts: "u", value: decodes[accounts.Lockdown]},
 	{name: "token", key: keys.NIST([19]byte{}), parts: "t", value: decodes[accounts.Accepted]},
 	{name: "invitation", key: keys.Invitation([32]byte{}), parts: "h", value: invitation},
 	{name: "link", key: keys.Link(zero.uid, 1), parts: "un"},

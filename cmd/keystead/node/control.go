@@ -74,9 +74,12 @@ func (n *node) reload() []adminapi.ReloadedDoor {
 	return doors
 }
 
-// invitations are the control methods about a store.
-func invitations(w World, st *store.Store, cfg config.Config) adminapi.Invitations {
-	return adminapi.Invitations{Store: st, Rand: w.Rand, Clock: w.Clock, Policy: accounts.SignupPolicy(cfg.Signup.Policy)}
+// aboutStore are the control methods that need nothing but a store.
+func aboutStore(w World, st *store.Store, cfg config.Config) adminapi.Methods {
+	methods := adminapi.Methods{}
+	maps.Copy(methods, adminapi.Invitations{Store: st, Rand: w.Rand, Clock: w.Clock, Policy: accounts.SignupPolicy(cfg.Signup.Policy)}.Methods())
+	maps.Copy(methods, adminapi.Sessions{Store: st, Clock: w.Clock}.Methods())
+	return methods
 }
 
 // openControl opens the control socket. A server without one serves all the same.
@@ -90,7 +93,7 @@ func (n *node) openControl() {
 		return
 	}
 	methods := adminapi.Methods{adminapi.Reload: adminapi.ReloadMethod(n.reload)}
-	maps.Copy(methods, invitations(n.World, n.store, n.cfg).Methods())
+	maps.Copy(methods, aboutStore(n.World, n.store, n.cfg))
 	n.controlLn, n.control = ln, adminapi.NewServer(methods, n.log)
 }
 
@@ -136,7 +139,7 @@ func Offline(ctx context.Context, cfg config.Config, method string, args, result
 	if err != nil {
 		return fmt.Errorf("%s: %w", method, err)
 	}
-	got, err := invitations(w, st, cfg).Methods().Do(ctx, method, raw)
+	got, err := aboutStore(w, st, cfg).Do(ctx, method, raw)
 	if err != nil || result == nil {
 		return err
 	}

@@ -8,6 +8,7 @@ require (
 	github.com/cockroachdb/pebble/v2 v2.1.7
 	github.com/google/go-cmp v0.7.0
 	github.com/keybase/go-codec v0.0.0-20180928230036-164397562123
+	github.com/keybase/go-crypto v0.0.0-20200123153347-de78d2cb44f4
 	github.com/keybase/go-triplesec v0.0.0-20260909170152-be7629d2f461
 	github.com/keybase/msgpackzip v0.0.0-20260909174327-47c0c65d548a
 	github.com/klauspost/cpuid/v2 v2.4.2

@@ -30,7 +30,7 @@ var rooms = map[string][]string{
 	"compat/auth":     {"compat/auth", "chatlog", "kbfsblocks", "merklehot", "engine"},
 	"compat":          {"compat", "chatlog", "kbfsblocks", "merklehot", "engine"},
 	"compat/wire":     {"compat/wire"},
-	"compat/kbsig":    nil,
+	"compat/kbsig":    {"compat/kbsig"},
 	"compat/status":   nil,
 	"compat/spec":     nil,
 	"compat/clients":  {"compat/clients"},
@@ -45,7 +45,7 @@ var rooms = map[string][]string{
 var vocabulary = []string{"compat/wire", "compat/kbsig", "compat/status"}
 
 // words are the only modules that vocabulary may use besides the standard library.
-var words = []string{"golang.org/x/crypto", "github.com/keybase/go-codec"}
+var words = []string{"golang.org/x/crypto", "github.com/keybase/go-codec", "github.com/keybase/go-crypto/openpgp"}
 
 // fences are imports with a short list of rooms that may have them; of several
 // that fit, the longest decides.

@@ -19,6 +19,7 @@ import (
 	"github.com/keystead/keystead/cmd/keystead/tlsfile"
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/kbsig/pgp"
 	"github.com/keystead/keystead/compat/rest"
 	"github.com/keystead/keystead/compat/rpc"
 	"github.com/keystead/keystead/engine/accounts"
@@ -51,11 +52,16 @@ func limitRooms() []limitRoom {
 	for _, r := range kbsig.LimitRows() {
 		signed = append(signed, limits.Row(r))
 	}
+	var openPGP []limits.Row
+	for _, r := range pgp.LimitRows() {
+		openPGP = append(openPGP, limits.Row(r))
+	}
 	return []limitRoom{
 		{"compat/rest", "The REST door", rest.LimitRows()},
 		{"compat/rpc", "The RPC door", rpc.LimitRows()},
 		{"compat/auth", "Logging in", auth.LimitRows()},
 		{"compat/kbsig", "What clients sign", signed},
+		{"compat/kbsig/pgp", "PGP keys and signatures", openPGP},
 		{"merklehot/sigchain", "Chains", sigchain.LimitRows()},
 		{"merklehot/identity", "Posting to chains", identity.LimitRows()},
 		{"merklehot/directory", "People", directory.LimitRows()},

@@ -235,8 +235,8 @@ func (p *jsonParser) name() (string, error) {
 }
 
 // string reads a string and insists on the spelling json.Marshal gives it. It
-// has no control characters: no statement needs one, and Go releases have
-// spelled them differently.
+// has no control characters, which Go releases have spelled differently, but line
+// ends: PGP signatures inside statements have them.
 func (p *jsonParser) string() (string, error) {
 	start := p.off
 	end, plain := p.stringEnd()
@@ -256,7 +256,7 @@ func (p *jsonParser) string() (string, error) {
 		return "", p.fail("string escape")
 	}
 	for i := 0; i < len(s); i++ {
-		if s[i] < 0x20 || s[i] == 0x7f {
+		if s[i] < 0x20 && s[i] != '\n' || s[i] == 0x7f {
 			return "", p.fail("control character in a string")
 		}
 	}

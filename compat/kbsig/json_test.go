@@ -27,7 +27,7 @@ func TestWorkedInner(t *testing.T) {
 func TestJSONSpelling(t *testing.T) {
 	for _, ok := range []string{
 		`{}`, `{"a":[],"b":{},"c":null,"d":true,"e":-12,"f":0,"g":""}`,
-		`{"a":"é 日本 😀 \u003c\u003e\u0026 \u2028 \\ \""}`, `{"a":9007199254740992}`, `{"a-b.C_9":1}`,
+		`{"a":"é 日本 😀 \u003c\u003e\u0026 \u2028 \\ \""}`, `{"a":9007199254740992}`, `{"a-b.C_9":1}`, `{"a":"\n"}`,
 	} {
 		if _, err := ParseSignedJSON([]byte(ok), true); err != nil {
 			t.Errorf("%s: %v", ok, err)
@@ -38,7 +38,7 @@ func TestJSONSpelling(t *testing.T) {
 		`{"b":1,"a":2}`, `{"a":1,"a":1}`, `{"":1}`, `{"\u0061":1}`, `{"a b":1}`, `{"é":1}`,
 		`{"a":1.0}`, `{"a":1e2}`, `{"a":01}`, `{"a":-0}`, `{"a":+1}`, `{"a":9007199254740993}`, `{"a":0x1}`, `{"a":NaN}`,
 		`{"a":"<"}`, `{"a":"&"}`, `{"a":"\/"}`, `{"a":"\u0041"}`, `{"a":"\u00e9"}`, `{"a":"\ud83d\ude00"}`, `{"a":"\ud83d"}`,
-		`{"a":"\n"}`, `{"a":"\u0000"}`, "{\"a\":\"\n\"}", "{\"a\":\"\xff\"}", "{\"a\":\"\x7f\"}", "{\"a\":\"\u2028\"}", `{"a":"\x41"}`, `{"a":"`,
+		`{"a":"\t"}`, `{"a":"\r"}`, `{"a":"\u0000"}`, `{"a":"\u000a"}`, "{\"a\":\"\n\"}", "{\"a\":\"\xff\"}", "{\"a\":\"\x7f\"}", "{\"a\":\"\u2028\"}", `{"a":"\x41"}`, `{"a":"`,
 		`{"a":nul}`, `{"a":True}`, `{"a":[1,]}`, `{"a":[1 ,2]}`, `{"a":'b'}`, "\ufeff{}", `{"a":1}//`,
 		`{"a":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`,
 		`{"a":"` + strings.Repeat("x", InnerBytesMax) + `"}`,
@@ -50,6 +50,22 @@ func TestJSONSpelling(t *testing.T) {
 	}
 	if _, err := ParseSignedJSON([]byte(`{"b":1,"a":2}`), false); err != nil {
 		t.Error("unsorted is for the caller to judge")
+	}
+}
+
+// A string of several lines is there for who asks for the value as it is, which those do
+// who know that it is armour; names and the like have one line.
+func TestLinesInJSON(t *testing.T) {
+	v, err := ParseSignedJSON([]byte(`{"a":"b\nc"}`), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := v.Root()
+	if got := s.Value("a"); got.Str != "b\nc" || s.Err() != nil {
+		t.Fatalf("%q, %v", got.Str, s.Err())
+	}
+	if got := s.String("a"); got != "" || !errors.Is(s.Err(), ErrJSON) {
+		t.Fatalf("%q, %v", got, s.Err())
 	}
 }
 

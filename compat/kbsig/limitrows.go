@@ -18,6 +18,8 @@ func LimitRows() []LimitRow {
 		{"PayloadBytesMax", fmt.Sprint(PayloadBytesMax), "bytes", "that one signature signs"},
 		{"PacketBytesMax", fmt.Sprint(PacketBytesMax), "bytes", "of a decoded signature packet"},
 		{"BoxBytesMax", fmt.Sprint(BoxBytesMax), "bytes", "of the ciphertext of an encryption packet"},
+		{"SecretKeyBytesMax", fmt.Sprint(SecretKeyBytesMax), "bytes", "of a synced secret key's packet"},
+		{"secretKeyGenerationMax", fmt.Sprint(secretKeyGenerationMax), "generations", "of the passphrase that it is sealed with"},
 		{"outerBytesMax", fmt.Sprint(outerBytesMax), "bytes", "of an outer link"},
 		{"nistHeaderCharsMax", fmt.Sprint(nistHeaderCharsMax), "characters", "of a device's session token"},
 		{"NISTLifetimeMax", hours(NISTLifetimeMax), "time", "that a device's session token may be good for"},

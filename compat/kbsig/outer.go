@@ -235,7 +235,15 @@ type WireEntry struct {
 	SI1         string // v1: base64 of the bare signature
 	SI2         string // v2: base64 of [signature, abbreviated outer link, fields]
 	S2          string // stub: base64 of the outer link
-	PayloadJSON string // the inner JSON, unless a stub
+	PayloadJSON string // the inner JSON, unless a stub or a PGP message
+	Sig         string // v1 signed with PGP: the armoured message
+	KID         KID    // of who made it
+}
+
+// EntryPGP is the reply entry of a v1 link that is a signed PGP message.
+// client: go/libkb/chain_link_parse_2.go:importLinkFromServerPGP
+func EntryPGP(armored string, by KID) WireEntry {
+	return WireEntry{SigVersion: 1, Sig: armored, KID: by}
 }
 
 // EntryV1 is the reply entry of a v1 link.
@@ -303,6 +311,10 @@ func (e WireEntry) AppendJSON(dst []byte) []byte {
 	}
 	dst = append(dst, `{"sig_version":`...)
 	dst = append(dst, byte('0'+e.SigVersion))
+	if e.Sig != "" {
+		dst = appendQuoted(append(dst, `,"kid":`...), e.KID.String())
+		return append(appendQuoted(append(dst, `,"sig":`...), e.Sig), '}')
+	}
 	dst = append(dst, `,"payload_json":`...)
 	dst = appendQuoted(dst, e.PayloadJSON)
 	if e.SigVersion == 1 {
@@ -313,15 +325,23 @@ func (e WireEntry) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// appendQuoted quotes text that signed statements and base64 are made of: valid
-// UTF-8 without control characters.
+// appendQuoted quotes text that signed statements and armour are made of: valid
+// UTF-8 without control characters but space.
 func appendQuoted(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	for i := 0; i < len(s); i++ {
-		if s[i] == '"' || s[i] == '\\' {
-			dst = append(dst, '\\')
+		switch c := s[i]; c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, c)
 		}
-		dst = append(dst, s[i])
 	}
 	return append(dst, '"')
 }

@@ -1,6 +1,9 @@
 package kbsig
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // JSONSection reads one object of a signed statement by name. Every member must
 // be asked for: End reports those nobody knows, so that a statement never carries
@@ -72,12 +75,17 @@ func (s *JSONSection) of(name string, kind JSONKind) *JSONValue {
 	return v
 }
 
-// String reads a required string.
+// String reads a required string of one line.
 func (s *JSONSection) String(name string) string {
-	if v := s.of(name, JSONString); v != nil {
-		return v.Str
+	v := s.of(name, JSONString)
+	if v == nil {
+		return ""
 	}
-	return ""
+	if strings.Contains(v.Str, "\n") {
+		s.Fail("%s has several lines", name)
+		return ""
+	}
+	return v.Str
 }
 
 // Const reads a required string that can have one value only.

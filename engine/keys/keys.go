@@ -28,6 +28,7 @@
 //	R       uid, reset seqno                reset chain entry as hashed         merklehot/identity
 //	L       uid, lease id                   downgrade lease                     merklehot/identity
 //	Z       uid, side, other uid            vouch                               merklehot/vouches
+//	P       fingerprint, kid, uid           PGP key of a user, or a subkey      merklehot/directory
 //	v       uid, kid                        synced secret key bundle            merklehot/keyboxes
 //	a       uid, folder type, name          favourite folder                    kbfsblocks/tlf
 //	b       uid, generation, kid            per-user-key box                    merklehot/keyboxes

@@ -29,6 +29,7 @@ type parts struct {
 	generation int
 	h32        [32]byte
 	h19        [19]byte
+	h20        [20]byte
 	id16       [16]byte
 	folder     byte
 	name       string
@@ -51,6 +52,7 @@ func drawParts(t *rapid.T, label string) parts {
 	fill(p.kid[:], "kid")
 	fill(p.h32[:], "hash")
 	fill(p.h19[:], "short hash")
+	fill(p.h20[:], "fingerprint")
 	fill(p.id16[:], "id")
 	p.n = kbsig.Seqno(rapid.SampledFrom([]int64{0, 1, 255, 256, 1 << 32, 1<<63 - 1}).Draw(t, label+"seqno"))
 	p.generation = rapid.SampledFrom([]int{0, 1, 2, 255, 256, 1 << 31}).Draw(t, label+"generation")
@@ -150,6 +152,14 @@ var rows = []row{
 		},
 	},
 	{"Lease", 'L', func(p parts) []byte { return Lease(p.u, p.id16) }, fieldsOf(uid, id16), nil},
+	{
+		"PGPFinger", 'P', func(p parts) []byte { return PGPFinger(p.h20, p.kid, p.u) },
+		fieldsOf(func(p parts) any { return p.h20[:] }, kid, uid),
+		func(k []byte, p parts) bool {
+			f, kid, u, ok := PGPFingerOf(k)
+			return ok && f == p.h20 && kid == p.kid && u == p.u
+		},
+	},
 	{"PrivateKey", 'v', func(p parts) []byte { return PrivateKey(p.u, p.kid) }, fieldsOf(uid, kid), nil},
 	{
 		"Favorite", 'a', func(p parts) []byte { return Favorite(p.u, p.folder, p.name) },
@@ -247,6 +257,7 @@ var ranges = map[string]struct {
 	"UserEKBoxesOf":   {"UserEKBox", 1, func(p parts) []byte { return UserEKBoxesOf(p.u) }},
 	"Vouches":         {"Vouch", 1, func(p parts) []byte { return Vouches(p.u, VouchFor) }},
 	"Leases":          {"Lease", 1, func(p parts) []byte { return Leases(p.u) }},
+	"PGPFingers":      {"PGPFinger", 1, func(p parts) []byte { return PGPFingers(p.h20[:]) }},
 	"PrivateKeys":     {"PrivateKey", 1, func(p parts) []byte { return PrivateKeys(p.u) }},
 	"Favorites":       {"Favorite", 1, func(p parts) []byte { return Favorites(p.u) }},
 	"PUKBoxes":        {"PUKBox", 2, func(p parts) []byte { return PUKBoxes(p.u, p.generation) }},

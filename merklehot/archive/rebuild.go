@@ -35,7 +35,8 @@ type Summary struct {
 func Rebuild(fs vfs.FS, dir string, kid kbsig.KID) (Summary, error) {
 	r := &rebuild{
 		kid: kid, names: map[kbsig.UID]kbsig.Username{}, chains: map[kbsig.UID]*sigchain.State{},
-		roots: map[kbsig.Seqno]sigchain.RootRef{}, kids: map[kbsig.KID]kbsig.UID{}, tree: tree.NewMain(),
+		roots: map[kbsig.Seqno]sigchain.RootRef{}, kids: map[kbsig.KID]kbsig.UID{},
+		bundle: map[bundleAt]string{}, tree: tree.NewMain(),
 	}
 	store, err := Read(fs, dir, r.block)
 	if err != nil {
@@ -45,12 +46,19 @@ func Rebuild(fs vfs.FS, dir string, kid kbsig.KID) (Summary, error) {
 	return r.sum, nil
 }
 
+// bundleAt is a link that brought a PGP key.
+type bundleAt struct {
+	uid   kbsig.UID
+	seqno kbsig.Seqno
+}
+
 type rebuild struct {
 	kid    kbsig.KID
 	names  map[kbsig.UID]kbsig.Username
 	chains map[kbsig.UID]*sigchain.State
 	kids   map[kbsig.KID]kbsig.UID
 	roots  map[kbsig.Seqno]sigchain.RootRef
+	bundle map[bundleAt]string
 	tree   *tree.Main
 	sum    Summary
 }
@@ -138,6 +146,9 @@ func (r *rebuild) link(l Link) error {
 		return err
 	}
 	r.chains[l.UID] = st
+	if len(l.Record.Bundle) > 0 {
+		r.bundle[bundleAt{l.UID, l.Seqno}] = string(l.Record.Bundle)
+	}
 	for _, k := range st.AllKIDs() {
 		r.kids[k] = l.UID
 	}
@@ -214,6 +225,14 @@ func (r *rebuild) LatestRoot() kbsig.Seqno { return r.sum.Newest }
 func (r *rebuild) KIDTaken(k kbsig.KID) (bool, error) {
 	_, ok := r.kids[k]
 	return ok, nil
+}
+
+func (r *rebuild) Bundle(u kbsig.UID, n kbsig.Seqno) (string, error) {
+	b, ok := r.bundle[bundleAt{u, n}]
+	if !ok {
+		return "", fmt.Errorf("link %d of %s brought no key", n, u)
+	}
+	return b, nil
 }
 
 func (r *rebuild) UserExists(u kbsig.UID) (bool, error) {

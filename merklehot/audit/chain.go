@@ -191,6 +191,12 @@ func (e env) KIDTaken(k kbsig.KID) (bool, error) {
 	return e.a.chainHas(*owner, k), nil
 }
 
+// Bundle implements sigchain.Env.
+func (e env) Bundle(u kbsig.UID, n kbsig.Seqno) (string, error) {
+	rec, err := identity.Record(e.a.r, u, n)
+	return string(rec.Bundle), err
+}
+
 // UserExists implements sigchain.Env.
 func (e env) UserExists(u kbsig.UID) (bool, error) { return store.Has(e.a.r, keys.Account(u)) }
 
@@ -226,6 +232,9 @@ func (a *auditor) linkIndexes(u *user, l *sigchain.Link) error {
 		a.keys.right[k[0]]++
 	default:
 		a.keys.right[k[0]]++
+	}
+	if l.Bundle() != nil {
+		return a.pgpIndexes(u, l)
 	}
 	var added []kbsig.KID
 	if !l.Key.IsZero() {
@@ -283,8 +292,8 @@ func (a *auditor) straySigs(lo []byte) error {
 		}
 		rec, err := identity.Record(a.r, place.UID, place.Seqno)
 		if err == nil {
-			var sig *kbsig.Signature
-			if sig, err = kbsig.DecodeSignature(rec.Packet); err == nil && sig.ID() == id {
+			var signed kbsig.SigIDBase
+			if signed, err = rec.SigID(); err == nil && signed == id {
 				return a.pause()
 			}
 		}

@@ -37,6 +37,7 @@ var partSizes = map[byte]int{
 	't': 19, // short hash of a token
 	'i': 16, // random id
 	's': 1,  // side of a vouch
+	'f': 20, // fingerprint, backwards
 }
 
 var zero struct {
@@ -68,6 +69,7 @@ var families = []family{
 	{name: "reset", key: keys.Reset(zero.uid, 1), parts: "un"},
 	{name: "lease", key: keys.Lease(zero.uid, [16]byte{}), parts: "ui", value: decodes[identity.Lease]},
 	{name: "vouch", key: keys.Vouch(zero.uid, keys.VouchFor, zero.uid), parts: "usu"},
+	{name: "PGP index entry", key: keys.PGPFinger([20]byte{}, zero.kid, zero.uid), parts: "fku"},
 	{name: "secret key", key: keys.PrivateKey(zero.uid, zero.kid), parts: "uk", value: secretKey},
 	{name: "favourite", key: keys.Favorite(zero.uid, 1, "x"), fits: isFavorite},
 	{name: "per-user-key box", key: keys.PUKBox(zero.uid, 1, zero.kid), parts: "unk"},
@@ -92,6 +94,7 @@ var families = []family{
 var userAt = map[byte]int{
 	keys.Favorite(zero.uid, 1, "x")[0]:          1,
 	keys.Gregor(zero.uid, []byte{1})[0]:         1,
+	keys.PGPFingers(nil)[0]:                     56,
 	keys.Leaf(keys.TreeMain, zero.uid[:], 1)[0]: 2,
 }
 

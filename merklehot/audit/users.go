@@ -27,6 +27,7 @@ type user struct {
 	changed []kbsig.Seqno // roots that a leaf value was written for
 	ends    []end         // of the chain after each of its links
 	points  map[point][]byte
+	indexed map[string]bool // entries about PGP keys that were found, by key
 	// state is what the links lead to; nil if the chain does not play.
 	state *sigchain.State
 }
@@ -143,7 +144,7 @@ func (a *auditor) merge(p *part) error {
 func (a *auditor) user(u *user) error {
 	steps := []func(*user) error{
 		a.names, a.leafHistory, a.chain, a.state, a.leaves, a.activeDevices, a.follows, a.followers,
-		a.boxes, a.prevs, a.deviceKeys, a.userKeys, a.userKeyBoxes, a.vouches, a.leases, a.historicalPaths,
+		a.boxes, a.prevs, a.deviceKeys, a.userKeys, a.userKeyBoxes, a.vouches, a.secretKeys, a.leases, a.historicalPaths,
 	}
 	var err error
 	if u.acct, err = store.Decode[accounts.Account](u.record); err != nil {
@@ -241,6 +242,7 @@ func (a *auditor) indexes() error {
 		}},
 		{kid, func() error { return a.strayKIDs(kid) }},
 		{sig, func() error { return a.straySigs(sig) }},
+		{keys.PGPFingers(nil), a.strayPGP},
 	} {
 		if !a.keys.extra(x.prefix) {
 			continue

@@ -1,7 +1,7 @@
 // Package directory answers questions whose answers follow from chains, kept as
-// indexes in the batches that append the links: who follows whom.
+// indexes in the batches that append the links: who follows whom, who has which PGP key.
 //
-// It writes the key families f and F of engine/keys, always as a pair.
+// It writes the key families f and F of engine/keys, always as a pair, and P.
 package directory
 
 import (

@@ -41,4 +41,10 @@ func (e env) LatestRoot() kbsig.Seqno { return e.newest }
 
 func (e env) KIDTaken(k kbsig.KID) (bool, error) { return store.Has(e.tx, keys.KIDOwner(k)) }
 
+// Bundle finds a PGP key in the record of the link that brought it.
+func (e env) Bundle(u kbsig.UID, n kbsig.Seqno) (string, error) {
+	rec, err := Record(e.tx, u, n)
+	return string(rec.Bundle), err
+}
+
 func (e env) UserExists(u kbsig.UID) (bool, error) { return store.Has(e.tx, keys.Account(u)) }

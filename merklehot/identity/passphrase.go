@@ -8,15 +8,20 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
 
 // ReplacePassphrase changes u's passphrase after the caller has seen the proof of the
 // old one. Generation in c is the one that the proof was made with.
-func (s *Service) ReplacePassphrase(ctx context.Context, u kbsig.UID, c accounts.PassphraseChange) error {
+// Secrets are the secret keys kept with the server, sealed anew.
+func (s *Service) ReplacePassphrase(ctx context.Context, u kbsig.UID, c accounts.PassphraseChange, secrets []keyboxes.PrivateKey) error {
 	return s.store.Update(ctx, func(tx *store.Tx) error {
 		st, err := Chain(tx, u)
 		if err != nil {
+			return err
+		}
+		if err := replaceSecrets(tx, st, secrets); err != nil {
 			return err
 		}
 		return accounts.ChangePassphrase(tx, u, c, st.ActiveEncryptionKIDs())
@@ -28,7 +33,7 @@ func (s *Service) ReplacePassphrase(ctx context.Context, u kbsig.UID, c accounts
 // like one and not appended: clients neither expect it in the chain nor advance theirs.
 // client: go/engine/passphrase_change.go:forceUpdatePassphrase,
 // go/libkb/kbsig.go:UpdatePassphraseProof
-func (s *Service) SignPassphrase(ctx context.Context, u kbsig.UID, c accounts.PassphraseChange, statement *sigchain.PassphraseStatement) error {
+func (s *Service) SignPassphrase(ctx context.Context, u kbsig.UID, c accounts.PassphraseChange, statement *sigchain.PassphraseStatement, secrets []keyboxes.PrivateKey) error {
 	return s.store.Update(ctx, func(tx *store.Tx) error {
 		st, err := Chain(tx, u)
 		if err != nil {
@@ -50,6 +55,9 @@ func (s *Service) SignPassphrase(ctx context.Context, u kbsig.UID, c accounts.Pa
 		}
 		if statement.Generation != int64(acct.Generation)+1 {
 			return fmt.Errorf("signed for generation %d, it is %d: %w", statement.Generation, acct.Generation, accounts.ErrStaleGeneration)
+		}
+		if err := replaceSecrets(tx, st, secrets); err != nil {
+			return err
 		}
 		c.Generation = acct.Generation
 		return accounts.ChangePassphrase(tx, u, c, st.ActiveEncryptionKIDs())

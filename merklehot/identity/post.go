@@ -26,6 +26,8 @@ type Post struct {
 	// Expansion is what the only link stands for, if it is about the web of trust.
 	Expansion *vouches.Expansion
 
+	Secret *keyboxes.PrivateKey // of the PGP key that a link adds; times are set here
+
 	UserEK      *UserEKPost
 	UserEKRebox *keyboxes.UserEKBox
 	DeviceEKs   map[kbsig.DeviceID]*kbsig.EphemeralKey
@@ -47,6 +49,7 @@ func (s *Service) Post(ctx context.Context, u kbsig.UID, p Post) error {
 			return sigchain.Refuse(sigchain.KindWrongUser, "link of %s posted by %s", l.UID, u)
 		}
 	}
+	s.verifyPGP(u, p.Links)
 	err := s.store.Update(ctx, func(tx *store.Tx) error { return s.post(tx, u, p) })
 	if err != nil {
 		return fmt.Errorf("post to the chain of %s: %w", u, err)
@@ -96,6 +99,9 @@ func (s *Service) post(tx *store.Tx, u kbsig.UID, p Post) error {
 	if err := syncFollows(tx, st, next); err != nil {
 		return err
 	}
+	if err := syncSecrets(tx, st, next, p.Secret); err != nil {
+		return err
+	}
 	if err := s.syncProofs(tx, st, next); err != nil {
 		return err
 	}
@@ -122,7 +128,12 @@ func appendLinks(tx *store.Tx, next *sigchain.State, links []*sigchain.Link) err
 		tx.Set(keys.Link(l.UID, l.Seqno), l.Record().Encode())
 		store.Save(tx, keys.SigID(l.SigID), SigPlace{UID: l.UID, Seqno: l.Seqno})
 		var added []kbsig.KID
-		if !l.Key.IsZero() {
+		switch {
+		case l.Bundle() != nil:
+			if err := indexPGP(tx, l); err != nil {
+				return err
+			}
+		case !l.Key.IsZero():
 			added = append(added, l.Key)
 		}
 		if l.PUK != nil {

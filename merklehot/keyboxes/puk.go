@@ -136,3 +136,21 @@ func DropAll(tx *store.Tx, u kbsig.UID) error {
 	}
 	return nil
 }
+
+// PutPrivateKey keeps a secret key, in place of the one of the same key id. Its times
+// are set here.
+func PutPrivateKey(tx *store.Tx, u kbsig.UID, p PrivateKey) error {
+	old, err := store.Load[PrivateKey](tx, keys.PrivateKey(u, p.KID))
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("load secret key of %s: %w", u, err)
+	}
+	p.MTime = tx.Now().Unix()
+	if p.CTime = old.CTime; p.CTime == 0 {
+		p.CTime = p.MTime
+	}
+	store.Save(tx, keys.PrivateKey(u, p.KID), p)
+	return nil
+}
+
+// DropPrivateKey forgets a secret key; one that is not kept is no error.
+func DropPrivateKey(tx *store.Tx, u kbsig.UID, k kbsig.KID) { tx.Delete(keys.PrivateKey(u, k)) }

@@ -25,6 +25,8 @@ type Env interface {
 	KIDTaken(kid kbsig.KID) (bool, error)
 	// UserExists reports that there is such a user to follow.
 	UserExists(uid kbsig.UID) (bool, error)
+	// Bundle is the PGP key that came with an earlier link of a chain.
+	Bundle(uid kbsig.UID, seqno kbsig.Seqno) (string, error)
 }
 
 // effects has what each type of link does to a state that it may be appended to.
@@ -36,6 +38,7 @@ var effects = map[kbsig.LinkType]func(*State, *Link, Env) error{
 	kbsig.LinkRevoke:     (*State).revoke,
 	kbsig.LinkTrack:      (*State).track,
 	kbsig.LinkUntrack:    (*State).untrack,
+	kbsig.LinkPGPUpdate:  (*State).updatePGP,
 	kbsig.LinkDevice:     (*State).rename,
 
 	kbsig.LinkWebServiceBinding:       (*State).bind,
@@ -60,6 +63,9 @@ func (s *State) Apply(l *Link, env Env) (*State, error) {
 		return nil, err
 	}
 	if err := s.checkSigner(l); err != nil {
+		return nil, err
+	}
+	if err := s.checkPGPSigner(l, env); err != nil {
 		return nil, err
 	}
 	if err := checkTime(l, env); err != nil {

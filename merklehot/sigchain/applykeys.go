@@ -31,10 +31,18 @@ func (s *State) fresh(kid kbsig.KID, env Env) error {
 func (s *State) addEldest(l *Link, env Env) error {
 	s.Eldest, s.EldestSeqno = l.Key, l.Seqno
 	s.Incarnation++
+	if l.bundle != nil {
+		return s.addPGP(l, RoleEldest)
+	}
 	return s.addDevice(l, RoleEldest, env)
 }
 
-func (s *State) addSibkey(l *Link, env Env) error { return s.addDevice(l, RoleSibkey, env) }
+func (s *State) addSibkey(l *Link, env Env) error {
+	if l.bundle != nil {
+		return s.addPGP(l, RoleSibkey)
+	}
+	return s.addDevice(l, RoleSibkey, env)
+}
 
 // addDevice adds a device and its signing key.
 func (s *State) addDevice(l *Link, role Role, env Env) error {
@@ -134,7 +142,7 @@ func (s *State) revoke(l *Link, _ Env) error {
 		}
 	}
 	if l.Device == nil {
-		return refuse(KindDeviceOther, "revokes keys without their device")
+		return s.revokePGP(l)
 	}
 	at := slices.IndexFunc(s.Devices, func(d Device) bool {
 		return d.ID == l.Device.ID && s.live(d.Incarnation)

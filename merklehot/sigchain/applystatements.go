@@ -104,11 +104,12 @@ func (s *State) supersede(l *Link) error {
 }
 
 // revokeSigs takes back statements. Clients would let a person ask for any signature:
-// one that adds a key would leave the device active without it, and what is no
-// statement, or a wallet, would count as before; none of those is taken.
+// one that adds a device's key would leave the device active without it, and what is no
+// statement, or a wallet, would count as before; none of those is taken. One that adds a
+// PGP key takes the key back.
 func (s *State) revokeSigs(l *Link) error {
 	for _, id := range l.Revoke.SigIDs {
-		if !s.forget(id) {
+		if !s.forget(id) && !s.revokePGPSig(id, l) {
 			return refuse(KindKeyNotFound, "signature %s is not one that can be revoked", id)
 		}
 	}

@@ -73,6 +73,9 @@ var batchKinds = [][]kbsig.LinkType{
 	{kbsig.LinkWotVouch},
 	{kbsig.LinkWotVouchRevoke},
 	{kbsig.LinkWotReact},
+	{kbsig.LinkEldest}, // a PGP key
+	{kbsig.LinkSibkey}, // likewise
+	{kbsig.LinkPGPUpdate},
 }
 
 // CheckBatch judges all links of one request in order, with what came beside
@@ -127,6 +130,9 @@ func checkShape(links []*Link) error {
 	}
 	for _, want := range batchKinds {
 		if slices.Equal(types, want) {
+			if err := checkPGPBatch(links); err != nil {
+				return err
+			}
 			return checkTogether(links)
 		}
 	}
@@ -143,7 +149,7 @@ func checkTogether(links []*Link) error {
 		case l.Type == kbsig.LinkPerUserKey && l.KID != before.KID,
 			l.Type == kbsig.LinkRevoke && l.KID != before.KID:
 			return refuse(KindBatch, "%s signed by another device", l.Type)
-		case l.Type == kbsig.LinkRevoke && l.Device == nil:
+		case l.Type == kbsig.LinkRevoke && l.Revoke.SigIDs != nil:
 			return refuse(KindBatch, "new per-user key beside a revocation of signatures")
 		}
 	}
@@ -179,7 +185,7 @@ func checkLease(l *Link, lease *Lease) error {
 func (s *State) checkBoxes(before *State, links []*Link, p *PUKExtra) error {
 	var want []kbsig.KID
 	prev := false
-	newDevice := links[0].Type == kbsig.LinkSibkey || links[0].Type == kbsig.LinkEldest
+	newDevice := (links[0].Type == kbsig.LinkSibkey || links[0].Type == kbsig.LinkEldest) && links[0].Device != nil
 	rolled := s.PUKGeneration() != 0 && (before.PUKGeneration() != s.PUKGeneration() || before.Eldest != s.Eldest)
 	switch {
 	case rolled:
@@ -286,7 +292,7 @@ func AlreadyPosted(s *State, links []*Link, last func(kbsig.Seqno) (Record, bool
 		if err != nil {
 			return false, fmt.Errorf("link %d: %w", l.Seqno, err)
 		}
-		if !ok || !slices.Equal(rec.Packet, l.sig.Packet) {
+		if !ok || !slices.Equal(rec.Packet, l.packet) {
 			return false, nil
 		}
 	}

@@ -37,6 +37,8 @@ const (
 	KindBatch              // links that may not be posted together
 	KindTooMany            // a limit of this server
 	KindDeleted            // the account is no more
+	KindBadKey             // a PGP key that clients could not load
+	KindSameVersion        // updates a PGP key to the version that it has
 	KindCorrupt            // stored bytes that do not decode: not the client's fault
 )
 
@@ -77,6 +79,8 @@ var Kinds = []KindInfo{
 	{KindBatch, 100, "INPUT_ERROR", "these statements cannot be posted together"},
 	{KindTooMany, 100, "INPUT_ERROR", "a limit of this server is reached"},
 	{KindDeleted, 216, "DELETED", "the account has been deleted"},
+	{KindBadKey, 905, "KEY_CORRUPTED", "the PGP key cannot be read"},
+	{KindSameVersion, 921, "KEY_DUPLICATE_UPDATE", "the PGP key is up to date already"},
 	{KindCorrupt, 218, "GENERIC", "internal error"},
 }
 

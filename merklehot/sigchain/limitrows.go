@@ -7,6 +7,7 @@ func LimitRows() []limits.Row {
 	return []limits.Row{
 		limits.Count("chainLinksMax", chainLinksMax, "links", "in one chain"),
 		limits.Count("keysMax", keysMax, "keys", "ever added to one chain"),
+		limits.Count("pgpVersionsMax", pgpVersionsMax, "versions", "of PGP keys in one chain"),
 		limits.Count("tracksMax", tracksMax, "follow statements", "not taken back"),
 		limits.Count("proofsMax", proofsMax, "proofs", "not taken back"),
 		limits.Count("currenciesMax", currenciesMax, "currency addresses", "not taken back"),

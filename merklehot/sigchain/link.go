@@ -46,16 +46,18 @@ type Link struct {
 
 	ignorable bool // by clients that do not know the type
 
-	outer *kbsig.Outer     // v2
-	inner []byte           // the JSON
-	sig   *kbsig.Signature // the packet as received
+	outer  *kbsig.Outer     // v2
+	inner  []byte           // the JSON
+	packet []byte           // what signs, as received: a packet or a PGP message
+	sig    *kbsig.Signature // the packet, unless PGP signs
+	pgpLink
 }
 
 // Inner is the signed JSON, byte for byte. The caller must not change it.
 func (l *Link) Inner() []byte { return l.inner }
 
-// Packet is the signature packet, byte for byte. The caller must not change it.
-func (l *Link) Packet() []byte { return l.sig.Packet }
+// Packet is the signature packet or PGP message, byte for byte. The caller must not change it.
+func (l *Link) Packet() []byte { return l.packet }
 
 // DeviceSection is body.device. client: go/libkb/device.go:Device
 type DeviceSection struct {
@@ -120,6 +122,8 @@ type TrackTail struct {
 // clients take one of this type.
 func (l *Link) Entry(stub bool) kbsig.WireEntry {
 	switch {
+	case l.message != nil:
+		return kbsig.EntryPGP(l.message.Armored, l.KID)
 	case l.Version == 1:
 		return kbsig.EntryV1(l.sig)
 	case stub && l.Type.Stubbable():

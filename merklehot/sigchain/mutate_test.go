@@ -332,7 +332,7 @@ func tryMutant(w *world, sc scene, ds []*draft, i int, m mutant) (*State, []*Lin
 		if err != nil {
 			return nil, nil, err
 		}
-		l, err := parseLink(packet, []byte(p.SigInner))
+		l, err := parseLink(packet, []byte(p.SigInner), "")
 		if err != nil {
 			return nil, nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/kbsig/pgp"
 )
 
 // Limits of what one link may say.
@@ -29,9 +30,40 @@ const (
 	goClientName  = "keybase.io go client"
 )
 
-// parseLink reads a link from its packet and, for v2, its inner JSON. All
-// signatures are verified; nothing is compared with any chain.
-func parseLink(packet, inner []byte) (*Link, error) {
+// parseLink reads a link from its packet, its inner JSON if it is a v2 link, and the
+// PGP key that it adds, if it adds one. All signatures are verified but those of PGP
+// keys that the link does not bring with it: which version of a key counts, the chain
+// says. Nothing is compared with any chain.
+func parseLink(packet, inner []byte, bundle string) (*Link, error) {
+	l, err := openLink(packet, inner)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.readBundle(bundle); err != nil {
+		return nil, err
+	}
+	if err := l.readInner(); err != nil {
+		return nil, err
+	}
+	if l.bundle != nil && l.bundle.KID != l.Key {
+		return nil, refuse(KindMismatch, "a PGP key beside a link that adds none")
+	}
+	if l.message != nil {
+		return l, l.checkMessage()
+	}
+	if l.outer != nil {
+		if err := l.checkOuter(); err != nil {
+			return nil, err
+		}
+	}
+	return l, l.checkEntry()
+}
+
+// openLink decodes what signs.
+func openLink(packet, inner []byte) (*Link, error) {
+	if pgp.IsMessage(string(packet)) {
+		return openPGPLink(packet, inner)
+	}
 	sig, err := kbsig.DecodeSignature(packet)
 	if err != nil {
 		return nil, refuse(KindSignature, "%w", err)
@@ -44,7 +76,7 @@ func parseLink(packet, inner []byte) (*Link, error) {
 	if err := sig.Verify(); err != nil {
 		return nil, refuse(KindSignature, "%w", err)
 	}
-	l := &Link{Version: 1, ID: kbsig.LinkIDOf(sig.Payload), SigID: sig.ID(), sig: sig, inner: sig.Payload}
+	l := &Link{Version: 1, ID: kbsig.LinkIDOf(sig.Payload), SigID: sig.ID(), sig: sig, packet: sig.Packet, inner: sig.Payload}
 	if sig.Payload[0] != '{' {
 		l.Version, l.inner = 2, inner
 		if l.outer, err = kbsig.DecodeOuter(sig.Payload); err != nil {
@@ -53,15 +85,7 @@ func parseLink(packet, inner []byte) (*Link, error) {
 	} else if len(inner) != 0 {
 		return nil, refuse(KindMismatch, "inner link beside a v1 link")
 	}
-	if err := l.readInner(); err != nil {
-		return nil, err
-	}
-	if l.outer != nil {
-		if err := l.checkOuter(); err != nil {
-			return nil, err
-		}
-	}
-	return l, l.checkEntry()
+	return l, nil
 }
 
 // readInner reads the JSON frame and the sections of the type.
@@ -78,7 +102,7 @@ func (l *Link) readInner() error {
 	if err := root.Err(); err != nil {
 		return refuse(KindInput, "%w", err)
 	}
-	if l.KID != l.sig.KID {
+	if l.sig != nil && l.KID != l.sig.KID {
 		return refuse(KindWrongKey, "signed by %s, not by %s as the link says", l.sig.KID, l.KID)
 	}
 	if err := checkClient(&root); err != nil {
@@ -130,6 +154,9 @@ func (l *Link) readFrame(root, body *kbsig.JSONSection) {
 	l.Username = kbsig.Parsed(&key, "username", parseNormalUsername)
 	if key.Has("eldest_kid") {
 		l.Eldest = kbsig.Parsed(&key, "eldest_kid", kbsig.ParseKID)
+	}
+	if pgp.IsKID(l.KID) {
+		l.signer = readPGPNames(&key)
 	}
 	key.End()
 
@@ -270,7 +297,7 @@ func (l *Link) checkEntry() error {
 	if err != nil {
 		return refuse(KindInput, "rebuild: %w", err)
 	}
-	if !bytes.Equal(packet, l.sig.Packet) {
+	if !bytes.Equal(packet, l.packet) {
 		return refuse(KindSignature, "packet that clients cannot rebuild")
 	}
 	return nil
@@ -279,6 +306,13 @@ func (l *Link) checkEntry() error {
 // checkReverseSig verifies that key signed the same JSON with null in place of
 // the signature at rev. client: go/libkb/id_table.go:VerifyReverseSig
 func (l *Link) checkReverseSig(rev *kbsig.JSONValue, key kbsig.KID) error {
+	want := make([]byte, 0, len(l.inner))
+	want = append(want, l.inner[:rev.Off]...)
+	want = append(want, "null"...)
+	want = append(want, l.inner[rev.End:]...)
+	if pgp.IsKID(key) {
+		return l.checkPGPReverseSig(rev.Str, want)
+	}
 	sig, err := kbsig.OpenSignature(rev.Str)
 	if err != nil {
 		return refuse(KindSignature, "reverse signature: %w", err)
@@ -286,10 +320,6 @@ func (l *Link) checkReverseSig(rev *kbsig.JSONValue, key kbsig.KID) error {
 	if sig.KID != key {
 		return refuse(KindSignature, "reverse signature by %s, not by %s", sig.KID, key)
 	}
-	want := make([]byte, 0, len(l.inner))
-	want = append(want, l.inner[:rev.Off]...)
-	want = append(want, "null"...)
-	want = append(want, l.inner[rev.End:]...)
 	if !bytes.Equal(sig.Payload, want) {
 		return refuse(KindSignature, "reverse signature over another statement")
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/kbsig/pgp"
 )
 
 // Posted is one link as a request carries it: an element of "sigs" in key/multi
@@ -11,14 +12,14 @@ import (
 // strings, absent ones empty. client: go/libkb/delegatekey.go:post,
 // go/libkb/kbsig.go:PerUserKeyProofReverseSigned, go/engine/track_token.go
 type Posted struct {
-	Sig        string // base64 packet
+	Sig        string // base64 packet, or armoured PGP message
 	SigInner   string // v2: inner JSON
 	SigningKID string
 	Type       string // body.type; sig/revoke sends none
 
 	SigIDBase     string
 	SigIDShort    string
-	PublicKey     string // delegations: what is added
+	PublicKey     string // delegations: what is added, a key id or an armoured PGP key
 	PublicSigning string // public_keys of a per-user key
 	PublicEncrypt string
 	EldestKID     string
@@ -36,14 +37,18 @@ type Posted struct {
 // Parse reads a posted link: packet, signatures, shape, and the agreement of
 // everything that was sent beside the signature. It needs no state.
 func Parse(p Posted) (*Link, error) {
-	packet, err := kbsig.DecodeArmored(p.Sig, kbsig.PacketBytesMax)
+	packet, err := postedPacket(p.Sig)
 	if err != nil {
 		return nil, refuse(KindSignature, "%w", err)
+	}
+	bundle := ""
+	if pgp.Armored(p.PublicKey) {
+		bundle = p.PublicKey
 	}
 	if len(p.SigInner) > kbsig.InnerBytesMax {
 		return nil, refuse(KindInput, "inner link of %d bytes", len(p.SigInner))
 	}
-	l, err := parseLink(packet, []byte(p.SigInner))
+	l, err := parseLink(packet, []byte(p.SigInner), bundle)
 	if err != nil {
 		return nil, err
 	}
@@ -61,11 +66,11 @@ func (l *Link) checkPosted(p Posted) error {
 		{"sig_id_base", p.SigIDBase, l.SigID.String()},
 		{"sig_id_short", p.SigIDShort, l.SigID.Short()},
 		{"is_remote_proof", p.IsRemoteProof, oneIf(l.Service != nil)},
-		{"is_update", p.IsUpdate, "0"},
+		{"is_update", p.IsUpdate, oneIf(l.Type == kbsig.LinkPGPUpdate)},
 		{"is_primary", p.IsPrimary, oneIf(isEldest)},
 		{"new_eldest", p.NewEldest, oneIf(isEldest)},
 		{"eldest_kid", p.EldestKID, kidText(l.Eldest)},
-		{"public_key", p.PublicKey, kidText(l.publicKey())},
+		{"public_key", p.PublicKey, l.publicKeyText()},
 		{"uid", p.UID, l.followee()},
 	}
 	sent = append(sent, l.sentBesideProof(p)...)
@@ -143,6 +148,22 @@ func kidText(k kbsig.KID) string {
 		return ""
 	}
 	return k.String()
+}
+
+// postedPacket takes the armour off a packet; PGP messages keep theirs.
+func postedPacket(sig string) ([]byte, error) {
+	if pgp.IsMessage(sig) {
+		return []byte(sig), nil
+	}
+	return kbsig.DecodeArmored(sig, kbsig.PacketBytesMax)
+}
+
+// publicKeyText is publicKey as clients send it: a PGP key whole.
+func (l *Link) publicKeyText() string {
+	if l.bundle != nil {
+		return l.bundle.Bundle
+	}
+	return kidText(l.publicKey())
 }
 
 func (l *Link) followee() string {

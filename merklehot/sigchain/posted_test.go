@@ -39,18 +39,18 @@ func TestPacketFlips(t *testing.T) {
 		for i := range packet {
 			m := bytes.Clone(packet)
 			m[i] ^= 1 << (i % 8)
-			if _, err := parseLink(m, []byte(p.SigInner)); err == nil {
+			if _, err := parseLink(m, []byte(p.SigInner), ""); err == nil {
 				t.Fatalf("byte %d of %d", i, len(packet))
 			}
 		}
 		for i := 0; i < len(p.SigInner); i++ {
 			m := []byte(p.SigInner)
 			m[i] ^= 1 << (i % 7)
-			if _, err := parseLink(packet, m); err == nil {
+			if _, err := parseLink(packet, m, ""); err == nil {
 				t.Fatalf("byte %d of the inner link", i)
 			}
 		}
-		if _, err := parseLink(packet[:len(packet)-1], []byte(p.SigInner)); err == nil {
+		if _, err := parseLink(packet[:len(packet)-1], []byte(p.SigInner), ""); err == nil {
 			t.Fatal("packet cut short")
 		}
 	})
@@ -65,7 +65,7 @@ func TestHashlessPacket(t *testing.T) {
 		if _, err := kbsig.DecodeSignature(bare); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parseLink(bare, []byte(p.SigInner)); KindOf(err) != KindSignature {
+		if _, err := parseLink(bare, []byte(p.SigInner), ""); KindOf(err) != KindSignature {
 			t.Fatal(err)
 		}
 	})
@@ -93,14 +93,14 @@ func TestOuterDisagrees(t *testing.T) {
 		} {
 			o := must[*kbsig.Outer](t)(kbsig.DecodeOuter(sig.Payload))
 			bend(o)
-			if _, err := parseLink(kbsig.SignPacket(signer(d.by), o.Encode()), []byte(p.SigInner)); err == nil {
+			if _, err := parseLink(kbsig.SignPacket(signer(d.by), o.Encode()), []byte(p.SigInner), ""); err == nil {
 				t.Errorf("%s differs", name)
 			}
 		}
 		for _, fields := range []int{5, 6} {
 			o := must[*kbsig.Outer](t)(kbsig.DecodeOuter(sig.Payload))
 			o.Fields = fields
-			if _, err := parseLink(kbsig.SignPacket(signer(d.by), o.Encode()), []byte(p.SigInner)); err != nil {
+			if _, err := parseLink(kbsig.SignPacket(signer(d.by), o.Encode()), []byte(p.SigInner), ""); err != nil {
 				t.Errorf("old form of %d elements: %v", fields, err)
 			}
 		}
@@ -241,7 +241,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, packet, inner []byte) {
-		l, err := parseLink(packet, inner)
+		l, err := parseLink(packet, inner, "")
 		if err != nil {
 			if KindOf(err) == KindNone || KindOf(err) == KindCorrupt {
 				t.Fatalf("no kind: %v", err)
@@ -267,7 +267,7 @@ func FuzzInner(f *testing.F) {
 		}
 		d := &draft{by: "A", v: 1}
 		p := w.signText(d, []byte(inner))
-		l, err := parseLink(must[[]byte](t)(base64.StdEncoding.DecodeString(p.Sig)), nil)
+		l, err := parseLink(must[[]byte](t)(base64.StdEncoding.DecodeString(p.Sig)), nil, "")
 		if err != nil {
 			return
 		}

@@ -5,53 +5,77 @@ import (
 	"fmt"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/kbsig/pgp"
 )
 
-// recordVersion leads every encoded record.
-const recordVersion = 1
+// recordVersion leads every encoded record; recordWithKey those that bring a PGP key.
+const (
+	recordVersion = 1
+	recordWithKey = 2
+)
 
 // Record is a link as it is kept: the bytes that were received, nothing derived.
 type Record struct {
-	Packet []byte // signature packet
+	Packet []byte // signature packet, or armoured PGP message
 	Inner  []byte // inner JSON of a v2 link; empty for v1, whose packet has it
+	Bundle []byte // armoured PGP key that came with the link, if it adds one
 }
 
 // Record is the link's stored form.
 func (l *Link) Record() Record {
-	r := Record{Packet: l.sig.Packet}
+	r := Record{Packet: l.packet}
 	if l.Version == 2 {
 		r.Inner = l.inner
+	}
+	if l.bundle != nil {
+		r.Bundle = []byte(l.bundle.Bundle)
 	}
 	return r
 }
 
 // Encode writes the stored form.
 func (r Record) Encode() []byte {
-	w := writer{b: make([]byte, 0, len(r.Packet)+len(r.Inner)+16)}
-	w.version(recordVersion)
+	w := writer{b: make([]byte, 0, len(r.Packet)+len(r.Inner)+len(r.Bundle)+16)}
+	version := uint64(recordVersion)
+	if len(r.Bundle) > 0 {
+		version = recordWithKey
+	}
+	w.version(version)
 	w.bytes(r.Packet)
 	w.bytes(r.Inner)
+	if version == recordWithKey {
+		w.bytes(r.Bundle)
+	}
 	return w.b
 }
 
 // DecodeRecord reads what Encode wrote. The result has its own memory.
 func DecodeRecord(b []byte) (Record, error) {
 	r := reader{b: b}
-	if v := r.uint("record"); r.err == nil && v != recordVersion {
+	v := r.uint("record")
+	if r.err == nil && v != recordVersion && v != recordWithKey {
 		return Record{}, refuse(KindCorrupt, "record of version %d", v)
 	}
 	out := Record{Packet: bytes.Clone(r.bytes("packet")), Inner: bytes.Clone(r.bytes("inner link"))}
+	if v == recordWithKey {
+		if out.Bundle = bytes.Clone(r.bytes("key")); len(out.Bundle) == 0 {
+			r.fail("key")
+		}
+	}
 	return out, r.end("record")
 }
 
 // Link reads and verifies a record again, as if it had just been posted.
 func (r Record) Link() (*Link, error) {
-	return parseLink(r.Packet, r.Inner)
+	return parseLink(r.Packet, r.Inner, string(r.Bundle))
 }
 
 // Entry is the record's element in a sig/get reply, without verifying signatures
 // again; a stub if asked for one and clients take one of this type.
 func (r Record) Entry(stub bool) (kbsig.WireEntry, error) {
+	if pgp.IsMessage(string(r.Packet)) {
+		return r.pgpEntry()
+	}
 	sig, err := kbsig.DecodeSignature(r.Packet)
 	if err != nil {
 		return kbsig.WireEntry{}, refuse(KindCorrupt, "record: %w", err)
@@ -77,6 +101,7 @@ func (r Record) Entry(stub bool) (kbsig.WireEntry, error) {
 // to. Errors name the link.
 func Replay(uid kbsig.UID, name kbsig.Username, records []Record, resets []*ResetLink, env Env) (*State, error) {
 	st := NewState(uid, name)
+	env = replayEnv{env, records}
 	var err error
 	for i := 0; ; i++ {
 		for len(resets) > 0 && resets[0].Tail <= st.Tail {

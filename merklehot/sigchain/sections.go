@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/kbsig/pgp"
 )
 
 // Limits of sections.
@@ -32,6 +33,7 @@ var sections = map[kbsig.LinkType]func(*Link, *kbsig.JSONSection) error{
 	kbsig.LinkRevoke:     (*Link).readRevoke,
 	kbsig.LinkTrack:      (*Link).readTrack,
 	kbsig.LinkUntrack:    (*Link).readUntrack,
+	kbsig.LinkPGPUpdate:  (*Link).readPGPUpdate,
 	kbsig.LinkDevice:     (*Link).readRename,
 
 	kbsig.LinkWebServiceBinding:       (*Link).readService,
@@ -50,6 +52,9 @@ func (l *Link) readEldest(body *kbsig.JSONSection) error {
 		return refuse(KindEldest, "eldest link that names another eldest key")
 	}
 	l.Key = l.KID
+	if pgp.IsKID(l.Key) {
+		return l.checkNewPGP(body, l.signer)
+	}
 	return l.readDevice(body)
 }
 
@@ -58,9 +63,20 @@ func (l *Link) readSibkey(body *kbsig.JSONSection) error {
 	s := body.Object("sibkey")
 	l.Key = kbsig.Parsed(&s, "kid", kbsig.ParseKID)
 	rev := s.Value("reverse_sig")
+	isPGP, names := pgp.IsKID(l.Key), pgpNames{}
+	check := kbsig.CheckSigningKey
+	if isPGP {
+		names, check = readPGPNames(&s), nil
+	}
 	s.End()
-	if err := l.checkNewKey(&s, rev, kbsig.CheckSigningKey); err != nil {
+	if err := l.checkNewKey(&s, rev, check); err != nil {
 		return err
+	}
+	if isPGP {
+		if err := l.checkNewPGP(body, names); err != nil {
+			return err
+		}
+		return l.checkReverseSig(rev, l.Key)
 	}
 	if err := l.checkReverseSig(rev, l.Key); err != nil {
 		return err
@@ -90,6 +106,9 @@ func (l *Link) checkNewKey(s *kbsig.JSONSection, rev *kbsig.JSONValue, check fun
 	}
 	if err := s.Err(); err != nil {
 		return refuse(KindInput, "%w", err)
+	}
+	if check == nil {
+		return nil // a PGP key is checked with its bundle
 	}
 	if err := check(l.Key); err != nil {
 		return refuse(KindInput, "new key: %w", err)

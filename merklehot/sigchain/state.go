@@ -38,10 +38,11 @@ type State struct {
 	Resets  ResetTail // the end of the reset chain
 	Deleted bool      // for ever: nothing comes after it
 
-	Keys    []Key    // all ever added, oldest first, all incarnations
-	Devices []Device // likewise
-	PUKs    []PUK    // likewise
-	Tracks  []Track  // by UID and then oldest first; the newest about a UID counts
+	Keys    []Key        // all ever added, oldest first, all incarnations
+	Devices []Device     // likewise
+	PUKs    []PUK        // likewise
+	PGP     []PGPVersion // likewise: what links have brought, oldest first
+	Tracks  []Track      // by UID and then oldest first; the newest about a UID counts
 
 	// What was said in the current incarnation and not taken back, oldest first.
 	Proofs     []Proof
@@ -61,7 +62,8 @@ const (
 	RoleSubkey
 )
 
-// Key is a device key. PGP keys have no place here yet.
+// Key is a device key, or a PGP key, which has no device. A PGP key that was revoked
+// and added again stands here once for each time.
 type Key struct {
 	KID         kbsig.KID
 	Role        Role
@@ -152,6 +154,7 @@ func (s *State) clone() *State {
 	c.Keys = slices.Clone(s.Keys)
 	c.Devices = slices.Clone(s.Devices)
 	c.PUKs = slices.Clone(s.PUKs)
+	c.PGP = slices.Clone(s.PGP)
 	c.Tracks = slices.Clone(s.Tracks)
 	c.Proofs = slices.Clone(s.Proofs)
 	c.Currencies = slices.Clone(s.Currencies)
@@ -165,9 +168,9 @@ func (s *State) live(incarnation int) bool {
 	return !s.Eldest.IsZero() && incarnation == s.Incarnation
 }
 
-// Key finds a key of any incarnation, active or not.
+// Key finds a key of any incarnation, active or not, as it was added last.
 func (s *State) Key(kid kbsig.KID) (Key, bool) {
-	for i := range s.Keys {
+	for i := len(s.Keys) - 1; i >= 0; i-- {
 		if s.Keys[i].KID == kid {
 			return s.Keys[i], true
 		}
@@ -226,8 +229,8 @@ func (s *State) ActiveEncryptionKIDs() []kbsig.KID {
 	return out
 }
 
-// AllKIDs lists every device key ever added, for public_keys.all_bundles: clients
-// verify old links with revoked keys and with those of old incarnations.
+// AllKIDs lists every key ever added: clients verify old links with revoked keys and
+// with those of old incarnations.
 func (s *State) AllKIDs() []kbsig.KID {
 	out := make([]kbsig.KID, len(s.Keys))
 	for i := range s.Keys {

@@ -5,8 +5,8 @@ import (
 )
 
 // stateVersion leads every encoded state. Version 1 ended with the follows, version 2
-// had no resets.
-const stateVersion = 3
+// had no resets, version 3 no PGP keys.
+const stateVersion = 4
 
 // Encode writes a state. Equal states have equal bytes.
 func (s *State) Encode() []byte {
@@ -40,6 +40,10 @@ func (s *State) Encode() []byte {
 	}
 	s.encodeStatements(w)
 	s.encodeResets(w)
+	w.uint(uint64(len(s.PGP)))
+	for i := range s.PGP {
+		s.PGP[i].encode(w)
+	}
 	return w.b
 }
 
@@ -70,6 +74,9 @@ func DecodeState(b []byte) (*State, error) {
 	}
 	if version > 2 {
 		s.decodeResets(r)
+	}
+	if version > 3 {
+		s.PGP = readList(r, (*PGPVersion).decode)
 	}
 	return s, r.end("state")
 }

@@ -67,7 +67,7 @@ func parseStatement(armored string, signingKID kbsig.KID, typ string, read func(
 	if err != nil {
 		return nil, refuse(KindInput, "%w", err)
 	}
-	l := &Link{Version: 1, ID: kbsig.LinkIDOf(sig.Payload), SigID: sig.ID(), sig: sig, inner: sig.Payload}
+	l := &Link{Version: 1, ID: kbsig.LinkIDOf(sig.Payload), SigID: sig.ID(), sig: sig, packet: sig.Packet, inner: sig.Payload}
 	root := doc.Root()
 	body := root.Object("body")
 	l.readFrame(&root, &body)

@@ -58,6 +58,9 @@ func (w *world) Root(s kbsig.Seqno) (RootRef, bool, error) {
 }
 func (w *world) KIDTaken(k kbsig.KID) (bool, error)   { return w.taken[k], nil }
 func (w *world) UserExists(u kbsig.UID) (bool, error) { return w.users[u], nil }
+func (w *world) Bundle(_ kbsig.UID, n kbsig.Seqno) (string, error) {
+	return string(w.records[n-1].Bundle), nil
+}
 func (w *world) record(s kbsig.Seqno) (Record, bool, error) {
 	if s < 1 || int(s) > len(w.records) {
 		return Record{}, false, nil

@@ -31,6 +31,7 @@ type linkJSON struct {
 	NewEldest     string `json:"new_eldest"`
 	IsRemoteProof string `json:"is_remote_proof"`
 	IsUpdate      string `json:"is_update"`
+	PrivateKey    string `json:"private_key"`
 	PublicKeys    *struct {
 		Signing    string `json:"signing"`
 		Encryption string `json:"encryption"`
@@ -120,6 +121,17 @@ func (m *keyMultiJSON) post() (p identity.Post, err error) {
 	}
 	if p.Links, err = parseLinks(m.Sigs); err != nil {
 		return p, err
+	}
+	for i, l := range m.Sigs {
+		if l.PrivateKey == "" {
+			continue
+		}
+		if p.Secret, err = secretKey(l.PrivateKey); err != nil {
+			return p, err
+		}
+		if p.Secret.KID != p.Links[i].Key {
+			return p, status.InputField("private_key", "the secret key is of another key")
+		}
 	}
 	if m.PUK != nil {
 		p.PUK = &sigchain.PUKExtra{Generation: m.PUK.Generation, Prev: m.PUK.Prev}

@@ -9,7 +9,16 @@ import (
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/sigchain"
+)
+
+// Limits of changing a passphrase.
+const (
+	// secretKeysMax bounds the secret keys that are sealed anew with it.
+	secretKeysMax = 8
+	// passphraseBodyMax bounds such a request, in bytes.
+	passphraseBodyMax = 2 << 20
 )
 
 // passphraseRecover: GET passphrase/recover: the password half of the local key,
@@ -74,9 +83,6 @@ func (p *passphraseJSON) change() (c accounts.PassphraseChange, err error) {
 	if c.PDPKA5, err = kbsig.ParseKID(p.PDPKA5); err != nil || !c.PDPKA5.IsSigning() {
 		return c, status.InputField("pdpka5_kid", "not a signing key")
 	}
-	if len(p.PrivateKeys) > 0 {
-		return c, status.Unavailable("keeping secret keys")
-	}
 	c.Generation = p.Generation
 	c.ClientHalves = make(map[kbsig.KID]string, len(p.ClientHalves))
 	for k, half := range p.ClientHalves {
@@ -93,6 +99,25 @@ func (p *passphraseJSON) change() (c accounts.PassphraseChange, err error) {
 	return c, nil
 }
 
+// secrets are the secret keys that the server keeps, sealed with the new passphrase.
+func (p *passphraseJSON) secrets() ([]keyboxes.PrivateKey, error) {
+	if len(p.PrivateKeys) > secretKeysMax {
+		return nil, status.InputField("private_keys", "too many secret keys")
+	}
+	var out []keyboxes.PrivateKey
+	for _, armored := range p.PrivateKeys {
+		k, err := secretKey(armored)
+		if err != nil {
+			return nil, err
+		}
+		if k == nil {
+			return nil, status.InputField("private_keys", "an empty secret key")
+		}
+		out = append(out, *k)
+	}
+	return out, nil
+}
+
 // passphraseReplace: POST passphrase/replace: a new passphrase by somebody who knows
 // the old one. client: go/engine/passphrase_change.go:runStandardUpdate
 func passphraseReplace(c *call) (any, error) {
@@ -101,6 +126,10 @@ func passphraseReplace(c *call) (any, error) {
 		return nil, err
 	}
 	change, err := req.change()
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := req.secrets()
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +146,7 @@ func passphraseReplace(c *call) (any, error) {
 	change.Keep = c.who.Session
 	ctx, cancel := c.context()
 	defer cancel()
-	return none{}, c.s.Identity.ReplacePassphrase(ctx, c.who.UID, change)
+	return none{}, c.s.Identity.ReplacePassphrase(ctx, c.who.UID, change, secrets)
 }
 
 // passphraseSign: POST passphrase/sign: a new passphrase on the word of a device or a
@@ -128,6 +157,10 @@ func passphraseSign(c *call) (any, error) {
 		return nil, err
 	}
 	change, err := req.change()
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := req.secrets()
 	if err != nil {
 		return nil, err
 	}
@@ -142,5 +175,5 @@ func passphraseSign(c *call) (any, error) {
 	change.Keep = c.who.Session
 	ctx, cancel := c.context()
 	defer cancel()
-	return none{}, c.s.Identity.SignPassphrase(ctx, c.who.UID, change, statement)
+	return none{}, c.s.Identity.SignPassphrase(ctx, c.who.UID, change, statement, secrets)
 }

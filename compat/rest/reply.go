@@ -14,6 +14,7 @@ import (
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
@@ -144,5 +145,6 @@ var errorTable = []struct {
 	{keyboxes.ErrNoDeviceEK, status.Error{Code: status.EKUnknownDevice, Name: "EPHEMERAL_KEY_UNEXPECTED_BOX", Desc: "a box for a device without an ephemeral key"}},
 	{accounts.ErrHalves, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "the new password does not cover all devices; try again"}},
 	{accounts.ErrStaleGeneration, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "the password has been changed meanwhile; try again"}},
+	{identity.ErrSecretKey, status.Error{Code: status.KeyNotFound, Name: "KEY_NOT_FOUND", Desc: "the account has no active PGP key with this secret key"}},
 	{accounts.ErrNoToken, status.Error{Code: status.BadSession, Name: "BAD_SESSION", Desc: "bad or expired session token"}},
 }

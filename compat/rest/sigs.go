@@ -38,6 +38,8 @@ type entryJSON struct {
 	SI2         string `json:"si2,omitempty"`
 	S2          string `json:"s2,omitempty"`
 	PayloadJSON string `json:"payload_json,omitempty"`
+	Sig         string `json:"sig,omitempty"`
+	KID         string `json:"kid,omitempty"`
 }
 
 func (c *call) links(low kbsig.Seqno, stub bool) (any, error) {
@@ -53,7 +55,11 @@ func (c *call) links(low kbsig.Seqno, stub bool) (any, error) {
 	err = identity.Records(c.view(), uid, low, func(n kbsig.Seqno, rec sigchain.Record) error {
 		// The first link of the incarnation and what may be the tail are needed whole.
 		e, err := rec.Entry(stub && n <= st.Tail-tailsWholeMax && n != st.EldestSeqno)
-		sigs = append(sigs, entryJSON{e.SigVersion, e.SI1, e.SI2, e.S2, e.PayloadJSON})
+		j := entryJSON{SigVersion: e.SigVersion, SI1: e.SI1, SI2: e.SI2, S2: e.S2, PayloadJSON: e.PayloadJSON, Sig: e.Sig}
+		if e.Sig != "" {
+			j.KID = e.KID.String()
+		}
+		sigs = append(sigs, j)
 		return err
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/kbsig/pgp"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/merklehot/directory"
@@ -70,6 +71,8 @@ type userKeys struct {
 	Sibkeys       []string `json:"sibkeys"`
 	Subkeys       []string `json:"subkeys"`
 	PGPPublicKeys []string `json:"pgp_public_keys"`
+	// Primary is what tools encrypt to for a user of whom they know the name only.
+	Primary *pgpKeyJSON `json:"primary"`
 }
 
 type userSigs struct {
@@ -101,7 +104,9 @@ func (c *call) userObject(acct *accounts.Account) (*userJSON, error) {
 		Sigs: &userSigs{},
 	}
 	for _, k := range st.Keys {
-		u.PublicKeys.AllBundles = append(u.PublicKeys.AllBundles, k.KID.String())
+		if !pgp.IsKID(k.KID) {
+			u.PublicKeys.AllBundles = append(u.PublicKeys.AllBundles, k.KID.String())
+		}
 		switch {
 		case !st.KeyActive(k):
 		case k.Role != sigchain.RoleSubkey:
@@ -109,6 +114,9 @@ func (c *call) userObject(acct *accounts.Account) (*userJSON, error) {
 		default:
 			u.PublicKeys.Subkeys = append(u.PublicKeys.Subkeys, k.KID.String())
 		}
+	}
+	if err := c.addPGP(u.PublicKeys, st); err != nil {
+		return nil, err
 	}
 	if !st.Eldest.IsZero() {
 		s := st.Eldest.String()
@@ -190,6 +198,8 @@ func (c *call) lookupMany() ([]*userJSON, error) {
 			return nil, perr
 		}
 		acct, err = accounts.Get(c.view(), uid)
+	case c.has("key_fingerprint") || c.has("key_suffix"):
+		return c.lookupPGP(c.raw("key_fingerprint") + c.raw("key_suffix"))
 	case c.has("username"):
 		n, perr := kbsig.ParseUsername(c.raw("username"))
 		if perr != nil {
@@ -411,42 +421,6 @@ func keyOwnerDevice(c *call) (any, error) {
 		DeviceName string `json:"device_name"`
 		CTimeMs    int64  `json:"device_ctime"`
 	}{owner.String(), dev.ID.String(), dev.Name, dev.AddedCtime * 1000}, nil
-}
-
-// keyBasics: GET key/basics. client: go/libkb/key_lookup.go:keyLookup
-func keyBasics(c *call) (any, error) {
-	missing := status.New(status.KeyNotFound, "KEY_NOT_FOUND", "no such key")
-	if !c.has("kid") { // PGP keys by fingerprint or id: nobody has any yet
-		return nil, missing
-	}
-	kid, err := c.kid("kid")
-	if err != nil {
-		return nil, err
-	}
-	owner, err := identity.OwnerOf(c.view(), kid)
-	if err != nil {
-		return nil, err
-	}
-	if owner == nil {
-		return nil, missing
-	}
-	if !c.flag("include_revoked") {
-		st, err := identity.Chain(c.view(), *owner)
-		if err != nil {
-			return nil, err
-		}
-		if k, ok := st.Key(kid); !ok || !st.KeyActive(k) {
-			return nil, missing
-		}
-	}
-	acct, err := accounts.Get(c.view(), *owner)
-	if err != nil {
-		return nil, err
-	}
-	return struct {
-		UID      string `json:"uid"`
-		Username string `json:"username"`
-	}{owner.String(), string(acct.Name)}, nil
 }
 
 // userPublicKeys: GET user/keys, for servers that check tokens.

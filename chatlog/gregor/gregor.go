@@ -1,7 +1,7 @@
 // Package gregor keeps each user's in-band messages and hands every message to the
 // user's connected devices.
 //
-// It owns the key family "q" of engine/keys and promises:
+// It owns the key family "q" of engine/keys and the jobs of kind "gregor.remind", and promises:
 //   - A message is on stable storage before Consume or Inject returns and before any
 //     device sees it. One message is one transaction.
 //   - The stamped times (ctime) of a user's messages strictly increase, also when
@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/keystead/keystead/compat/kbsig"
@@ -43,6 +44,8 @@ const (
 	skippedIDsMax       = 64      // message ids that one range skips
 	deviceIDBytes       = 16
 	msgIDBytesGenerated = 16
+	remindersMax        = 8   // times at which one item is told again
+	systemBytesMax      = 256 // of an out-of-band message
 )
 
 // Limits of one user.
@@ -69,6 +72,8 @@ var ErrRefused = errors.New("message refused")
 type Log interface {
 	// Load returns all records of a user in any order.
 	Load(ctx context.Context, u kbsig.UID) ([]Record, error)
+	// Commit also sees to it that Service.Remind is called for each Wake, at its time
+	// or later, at least once.
 	Commit(ctx context.Context, u kbsig.UID, c Change) error
 }
 
@@ -76,6 +81,13 @@ type Log interface {
 type Change struct {
 	Put    []Record // new or replaced, by message id
 	Delete [][]byte // message ids
+	Wake   []Wake   // new or replaced, by message id
+}
+
+// Wake is when a message's next reminder is due.
+type Wake struct {
+	MsgID []byte
+	At    gregor1.Time
 }
 
 // Options is what a Service is given from outside. Log, Clock and Rand are needed.
@@ -84,6 +96,9 @@ type Options struct {
 	Clock  func() time.Time
 	Rand   io.Reader    // for the ids of injected messages
 	Logger *slog.Logger // default: discards
+	// Notify is told of what a person should hear of even if no device is connected:
+	// items whose reminder is due. It must be quick. Nil: nobody is told.
+	Notify func(ctx context.Context, u kbsig.UID, it gregor1.ItemAndMetadata)
 }
 
 // Service is the state machine of all users. It is safe for concurrent use.
@@ -100,12 +115,20 @@ func New(o Options) *Service {
 	return &Service{opts: o, rooms: rooms{byUID: make(map[kbsig.UID]*room)}}
 }
 
-// Consume takes a message from one of the user's own clients: it is stamped, kept
-// and handed to all of the user's connections. Whatever user the message names,
-// it is u's. The error wraps ErrRefused when the message's shape is at fault.
+// Consume takes a message from one of the user's own clients. A state update is
+// stamped, kept and handed to all of the user's connections; an out-of-band message
+// is handed to them and not kept. Whatever user the message names, it is u's. The
+// error wraps ErrRefused when the message's shape is at fault.
+// client: go/service/gregor.go:gregorHandler.InjectOutOfBandMessage
 func (s *Service) Consume(ctx context.Context, u kbsig.UID, m gregor1.Message) error {
+	if o := m.OutOfBand; o != nil && m.InBand == nil {
+		if o.System == "" || len(o.System) > systemBytesMax || strings.HasPrefix(o.System, localSystems) || len(o.Body) > bodyBytesMax {
+			return fmt.Errorf("consume for %s: out-of-band message %q of %d bytes: %w", u, o.System[:min(len(o.System), systemBytesMax)], len(o.Body), ErrRefused)
+		}
+		return s.Push(ctx, u, o.System, append([]byte{}, o.Body...))
+	}
 	if m.InBand == nil || m.InBand.StateUpdate == nil {
-		return fmt.Errorf("consume for %s: only state updates are taken: %w", u, ErrRefused)
+		return fmt.Errorf("consume for %s: neither a state update nor out of band: %w", u, ErrRefused)
 	}
 	up := *m.InBand.StateUpdate
 	if err := checkUpdate(up); err != nil {
@@ -113,6 +136,10 @@ func (s *Service) Consume(ctx context.Context, u kbsig.UID, m gregor1.Message) e
 	}
 	return s.commit(ctx, u, up, kbsig.DeviceID{})
 }
+
+// localSystems begins the systems that clients make up for themselves.
+// client: go/service/gregor.go:gregorHandler.makeReconnectOobm
+const localSystems = "internal."
 
 // Injection is an item that the server creates.
 type Injection struct {
@@ -286,16 +313,51 @@ func (s *Service) push(ctx context.Context, u kbsig.UID, skip kbsig.DeviceID, sy
 // Subscribe adds a connection and returns the state as of that moment. The sink
 // gets every later message until the subscription is cancelled.
 func (s *Service) Subscribe(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, sink Sink) (gregor1.State, *Subscription, error) {
+	w, sub, err := s.SubscribeSince(ctx, u, d, 0, sink)
+	if err != nil {
+		return gregor1.State{}, nil, err
+	}
+	return *w.State, sub, nil
+}
+
+// Welcome brings a client up to date: by the whole state, or by what happened since.
+// One of the two is there.
+type Welcome struct {
+	State *gregor1.State
+	Sync  *gregor1.SyncResult
+}
+
+// SubscribeSince is Subscribe for a client that has everything up to and including
+// the messages stamped at t; 0 if it has nothing. It is told what happened since if
+// that is remembered for certain, and else the whole state.
+func (s *Service) SubscribeSince(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, t gregor1.Time, sink Sink) (Welcome, *Subscription, error) {
 	r, err := s.rooms.enter(ctx, u)
 	if err != nil {
-		return gregor1.State{}, nil, err
+		return Welcome{}, nil, err
 	}
 	defer s.rooms.leave(u, r)
-	st, err := s.State(ctx, u, d, gregor1.TimeOrOffset{}, "")
+	w, err := s.welcome(ctx, u, d, t)
 	if err != nil {
-		return gregor1.State{}, nil, err
+		return w, nil, err
 	}
-	return st, s.rooms.subscribe(u, r, d, sink), nil
+	return w, s.rooms.subscribe(u, r, d, sink), nil
+}
+
+func (s *Service) welcome(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, t gregor1.Time) (Welcome, error) {
+	cur, err := s.opts.Log.Load(ctx, u)
+	if err != nil {
+		return Welcome{}, fmt.Errorf("load messages of %s: %w", u, err)
+	}
+	now := milliseconds(s.opts.Clock())
+	st := stateOf(u, cur, d, now, gregor1.TimeOrOffset{}, "")
+	if t == 0 || !remembered(cur, now, t) {
+		return Welcome{State: &st}, nil
+	}
+	hash, err := hashState(st)
+	if err != nil {
+		return Welcome{}, fmt.Errorf("hash the state of %s: %w", u, err)
+	}
+	return Welcome{Sync: &gregor1.SyncResult{Msgs: since(u, cur, d, t), Hash: hash}}, nil
 }
 
 // Connected returns the devices of u that are subscribed now, each once.

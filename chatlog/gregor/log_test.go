@@ -30,6 +30,7 @@ type testLog struct {
 	records map[kbsig.UID]map[string]Record
 	fail    error // the next Commit's error
 	happen  bool  // whether it happened all the same
+	wakes   []Wake
 }
 
 func (l *testLog) Load(_ context.Context, u kbsig.UID) (rs []Record, err error) {
@@ -58,6 +59,7 @@ func (l *testLog) Commit(_ context.Context, u kbsig.UID, c Change) error {
 	for _, id := range c.Delete {
 		delete(l.records[u], string(id))
 	}
+	l.wakes = append(l.wakes, c.Wake...)
 	for _, r := range c.Put {
 		l.records[u][string(r.MsgID)] = r
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keybase/go-codec/codec"
 
@@ -27,6 +28,7 @@ type Record struct {
 	DTime     gregor1.Time       `codec:"t,omitempty"` // absolute; 0: never
 	Dismissed gregor1.Time       `codec:"x,omitempty"` // ctime of the message that dismissed the item; 0: none did
 	Dismissal *gregor1.Dismissal `codec:"y,omitempty"`
+	Reminders []Reminder         `codec:"r,omitempty"` // in order of their times; dropped when the item ends
 }
 
 // offsetMax bounds an offset in either direction (a hundred years in
@@ -78,6 +80,16 @@ func (r *Record) item() *gregor1.Item {
 	return &gregor1.Item{Category: r.Category, Body: body, DTime: gregor1.TimeOrOffset{Time: r.DTime}}
 }
 
+// told is the item as it is told when it is created: with its reminders, which are no
+// part of a state. client: go/gregor/storage/mem_sm.go:item.export
+func (r *Record) told() *gregor1.Item {
+	it := r.item()
+	for _, m := range r.Reminders {
+		it.RemindTimes = append(it.RemindTimes, gregor1.TimeOrOffset{Time: m.At})
+	}
+	return it
+}
+
 // checkUpdate refuses what clients could not digest and what exceeds a limit.
 func checkUpdate(up gregor1.StateUpdateMessage) error {
 	md := up.Metadata
@@ -96,6 +108,9 @@ func checkUpdate(up gregor1.StateUpdateMessage) error {
 		}
 		if len(c.Body) > bodyBytesMax {
 			return fmt.Errorf("body of %d bytes: %w", len(c.Body), ErrRefused)
+		}
+		if len(c.RemindTimes) > remindersMax {
+			return fmt.Errorf("%d reminders: %w", len(c.RemindTimes), ErrRefused)
 		}
 	}
 	if up.Dismissal == nil {
@@ -152,6 +167,7 @@ func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, skip kbsig.
 	if c := up.Creation; c != nil {
 		rec.HasItem, rec.Category, rec.Body = true, c.Category, c.Body
 		rec.DTime = absolute(ctime, c.DTime)
+		rec.Reminders = reminders(ctime, c.RemindTimes)
 	}
 	rec.Dismissal = absoluteDismissal(ctime, up.Dismissal)
 
@@ -172,6 +188,9 @@ func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, skip kbsig.
 	}
 	mine := all[len(all)-1]
 	o := outcome{change: Change{Put: []Record{mine}}, record: mine, evicted: evicted}
+	if at, waits := mine.nextReminder(); waits {
+		o.change.Wake = append(o.change.Wake, Wake{mine.MsgID, at})
+	}
 	for _, i := range ended {
 		if i != len(all)-1 {
 			o.change.Put = append(o.change.Put, all[i])
@@ -184,7 +203,7 @@ func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, skip kbsig.
 
 	o.out = gregor1.StateUpdateMessage{Metadata: mine.metadata(u), Dismissal: mine.Dismissal}
 	if up.Creation != nil {
-		o.out.Creation = rec.item()
+		o.out.Creation = rec.told()
 	}
 	return o
 }
@@ -203,7 +222,7 @@ func dismiss(all []Record, d *gregor1.Dismissal, ctime gregor1.Time) (ended []in
 		if !r.HasItem || r.Dismissed != 0 || (!ids[string(r.MsgID)] && !inRanges(r, d.Ranges)) {
 			continue
 		}
-		r.Dismissed, r.Body = ctime, nil
+		r.Dismissed, r.Body, r.Reminders = ctime, nil, nil
 		ended = append(ended, i)
 	}
 	return ended
@@ -311,13 +330,26 @@ func since(u kbsig.UID, cur []Record, d kbsig.DeviceID, t gregor1.Time) []gregor
 		}
 		up := gregor1.StateUpdateMessage{Metadata: r.metadata(u), Dismissal: r.Dismissal}
 		if r.HasItem && r.Dismissed == 0 && r.visibleTo(d) {
-			up.Creation = r.item()
+			up.Creation = r.told()
 		}
 		if up.Creation != nil || up.Dismissal != nil {
 			msgs = append(msgs, gregor1.InBandMessage{StateUpdate: &up})
 		}
 	}
 	return msgs
+}
+
+// remembered reports whether nothing that ended at t or later can be forgotten: what
+// forgotten drops is either older than its horizon, or leaves deadMax younger ones.
+func remembered(cur []Record, now, t gregor1.Time) bool {
+	dead := 0
+	for i := range cur {
+		if _, ok := cur[i].endedAt(now); ok {
+			dead++
+		}
+	}
+	const slack = gregor1.Time(time.Hour / time.Millisecond) // for a clock that is set
+	return dead < deadMax && t >= now-gregor1.Time(deadKeptFor.Milliseconds())+slack && t <= now+slack
 }
 
 // ordered returns the records by ctime, then message id.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/keystead/keystead/chatlog/gregor"
 	"github.com/keystead/keystead/compat/wire/chat1"
 	"github.com/keystead/keystead/compat/wire/gregor1"
 )
@@ -19,8 +20,10 @@ const emptyInboxVers chat1.InboxVers = 1
 var cacheVers = chat1.ServerCacheVers{InboxVers: 1, BodiesVers: 1}
 
 // syncAll authenticates the connection and brings the client up to date in one
-// answer. The gregor part is always the whole state: clients load it as it is and
-// check no hash. client: go/service/gregor.go:OnConnect
+// answer. The gregor part is the whole state for a client that has just started, which
+// loads it as it is, and what happened since for one that was connected before, which
+// checks the state's hash after it and asks for the state if it is another.
+// client: go/service/gregor.go:OnConnect, go/gregor/client/client.go:Client.Sync
 func syncAll(ctx context.Context, c *conn, arg chat1.SyncAllArg) (any, error) {
 	id, err := c.authenticate(ctx, arg.Session)
 	if err != nil {
@@ -29,7 +32,10 @@ func syncAll(ctx context.Context, c *conn, arg chat1.SyncAllArg) (any, error) {
 	if !bytes.Equal(arg.UID, id.UID[:]) || !bytes.Equal(arg.DeviceID, id.Device[:]) {
 		return nil, badSession("the session is not the named device's")
 	}
-	st, err := c.subscribe(ctx, id)
+	if arg.Fresh {
+		arg.CTime = 0
+	}
+	welcome, err := c.subscribe(ctx, id, arg.CTime)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe %s: %w", id.UID, err)
 	}
@@ -37,9 +43,16 @@ func syncAll(ctx context.Context, c *conn, arg chat1.SyncAllArg) (any, error) {
 	return answerThen{chat1.SyncAllResult{
 		Auth:         id.authResult(),
 		Chat:         chat1.SyncChatRes{CacheVers: cacheVers, InboxRes: inbox},
-		Notification: chat1.SyncAllNotificationRes{Typ: chat1.SyncAllNotificationState, State: &st},
+		Notification: notification(welcome),
 		Badge:        unread(inbox.Typ),
 	}, c.releaseSettled}, nil
+}
+
+func notification(w gregor.Welcome) chat1.SyncAllNotificationRes {
+	if w.Sync != nil {
+		return chat1.SyncAllNotificationRes{Typ: chat1.SyncAllNotificationIncremental, Incremental: w.Sync}
+	}
+	return chat1.SyncAllNotificationRes{Typ: chat1.SyncAllNotificationState, State: w.State}
 }
 
 // inboxRes tells a client whether its inbox is this one. CLEAR is always right; it

@@ -57,21 +57,21 @@ func (c *conn) authenticate(ctx context.Context, token string) (*session, error)
 }
 
 // subscribe makes the connection a sink of its user's messages, which are held back
-// until release, and returns the state that they follow.
-func (c *conn) subscribe(ctx context.Context, id *session) (gregor1.State, error) {
+// until release, and returns what they follow: the state, or what happened since.
+func (c *conn) subscribe(ctx context.Context, id *session, since gregor1.Time) (gregor.Welcome, error) {
 	c.subMu.Lock()
 	defer c.subMu.Unlock()
 	if c.sub != nil {
 		c.sub.Cancel()
 	}
 	c.hold()
-	st, sub, err := c.srv.opts.Gregor.Subscribe(ctx, id.UID, id.Device, sink{c})
+	w, sub, err := c.srv.opts.Gregor.SubscribeSince(ctx, id.UID, id.Device, since, sink{c})
 	if err != nil {
 		c.release()
-		return st, err
+		return w, err
 	}
 	c.sub = sub
-	return st, nil
+	return w, nil
 }
 
 func (c *conn) unsubscribe() {
@@ -89,7 +89,7 @@ func authenticateSessionToken(ctx context.Context, c *conn, arg gregor1.Authenti
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.subscribe(ctx, id); err != nil {
+	if _, err := c.subscribe(ctx, id, 0); err != nil {
 		return nil, fmt.Errorf("subscribe %s: %w", id.UID, err)
 	}
 	return answerThen{id.authResult(), c.release}, nil
@@ -150,6 +150,41 @@ func result[T any](v T, err error) (any, error) {
 
 func consumeMessage(ctx context.Context, c *conn, arg gregor1.ConsumeMessageArg) (any, error) {
 	return nil, c.srv.opts.Gregor.Consume(ctx, c.session().UID, arg.Message)
+}
+
+// consumeMessageMulti is a call among servers, which a user may make for nobody but
+// the user.
+func consumeMessageMulti(ctx context.Context, c *conn, arg gregor1.ConsumeMessageMultiArg) (any, error) {
+	id := c.session()
+	for _, uid := range arg.UIDs {
+		if err := id.own(uid, nil); err != nil || len(uid) == 0 {
+			return nil, status.Input("the call names another user")
+		}
+	}
+	if len(arg.UIDs) == 0 {
+		return nil, nil
+	}
+	return nil, c.srv.opts.Gregor.Consume(ctx, id.UID, arg.Message)
+}
+
+// getReminders and deleteReminders are calls among servers; a user has them for the
+// user's own items.
+func getReminders(ctx context.Context, c *conn, arg gregor1.GetRemindersArg) (any, error) {
+	if arg.MaxReminders < 0 {
+		return nil, status.Input("a negative number of reminders")
+	}
+	id := c.session()
+	return result(c.srv.opts.Gregor.DueReminders(ctx, id.UID, id.Device, arg.MaxReminders))
+}
+
+func deleteReminders(ctx context.Context, c *conn, arg gregor1.DeleteRemindersArg) (any, error) {
+	id := c.session()
+	for _, r := range arg.ReminderIDs {
+		if err := id.own(r.UID, nil); err != nil {
+			return nil, err
+		}
+	}
+	return nil, c.srv.opts.Gregor.DeleteReminders(ctx, id.UID, arg.ReminderIDs)
 }
 
 // describeConnectedUsers tells users about their own devices only: who else is

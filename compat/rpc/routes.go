@@ -53,10 +53,14 @@ func routes() map[string]route {
 	add(incoming, "stateByCategoryPrefix", route{levelSession, classSmall, false, with(gregorStateByPrefix)})
 	add(incoming, "consumeMessage", route{levelSession, classMedium, false, with(consumeMessage)})
 	add(incoming, "describeConnectedUsers", route{levelSession, classSmall, false, with(describeConnectedUsers)})
-	// These are calls among servers.
-	add(incoming, "describeConnectedUsersInternal", unavailable(classSmall))
-	add(incoming, "consumePublishMessage", unavailable(classMedium))
-	add(incoming, "consumeMessageMulti", unavailable(classMedium))
+	// These are calls among servers, here each user's own.
+	add(incoming, "describeConnectedUsersInternal", route{levelSession, classSmall, false, with(describeConnectedUsers)})
+	add(incoming, "consumePublishMessage", route{levelSession, classMedium, false, with(consumeMessage)})
+	add(incoming, "consumeMessageMulti", route{levelSession, classMedium, false, with(consumeMessageMulti)})
+
+	remind := gregor1.ProtocolRemind
+	add(remind, "getReminders", route{levelSession, classSmall, false, with(getReminders)})
+	add(remind, "deleteReminders", route{levelSession, classSmall, false, with(deleteReminders)})
 
 	addChat(func(method string, r route) { add(chat1.ProtocolRemote, method, r) })
 	return t

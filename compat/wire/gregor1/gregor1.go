@@ -5,7 +5,7 @@
 // times are int64 milliseconds since the epoch with 0 for "unset", and an absent
 // byte string is nil, which clients tell apart from an empty one.
 //
-// client: go/protocol/gregor1/common.go, incoming.go, outgoing.go, auth.go
+// client: go/protocol/gregor1/common.go, incoming.go, outgoing.go, auth.go, remind.go
 package gregor1
 
 // Names of the protocols; a method is "<protocol>.<method>".
@@ -13,6 +13,7 @@ const (
 	ProtocolAuth     = "gregor.1.auth"
 	ProtocolIncoming = "gregor.1.incoming"
 	ProtocolOutgoing = "gregor.1.outgoing"
+	ProtocolRemind   = "gregor.1.remind"
 )
 
 // Kinds of in-band messages. client: go/gregor/interface.go:InBandMsgType
@@ -114,6 +115,27 @@ type SyncResult struct {
 	Hash []byte          `codec:"hash"`
 }
 
+// Reminder is a reminder of an item that is due. Seqno tells the reminders of one item
+// apart.
+type Reminder struct {
+	Item       ItemAndMetadata `codec:"item"`
+	Seqno      int             `codec:"seqno"`
+	RemindTime Time            `codec:"remindTime"`
+}
+
+// ReminderSet is some of the reminders that are due.
+type ReminderSet struct {
+	Reminders          []Reminder `codec:"reminders"`
+	MoreRemindersReady bool       `codec:"moreRemindersReady"`
+}
+
+// ReminderID names a reminder.
+type ReminderID struct {
+	UID   []byte `codec:"uid"`
+	MsgID []byte `codec:"msgID"`
+	Seqno int    `codec:"seqno"`
+}
+
 // ConnectedDevice is one connection's device.
 type ConnectedDevice struct {
 	DeviceID       []byte `codec:"deviceID"`
@@ -166,7 +188,21 @@ type (
 	DescribeConnectedUsersArg struct {
 		UIDs [][]byte `codec:"uids"`
 	}
+	ConsumeMessageMultiArg struct {
+		Message Message  `codec:"msg"`
+		UIDs    [][]byte `codec:"uids"`
+	}
 	PingArg struct{}
+)
+
+// Arguments of gregor.1.remind.
+type (
+	GetRemindersArg struct {
+		MaxReminders int `codec:"maxReminders"`
+	}
+	DeleteRemindersArg struct {
+		ReminderIDs []ReminderID `codec:"reminderIDs"`
+	}
 )
 
 // BroadcastMessageArg is the argument of gregor.1.outgoing.broadcastMessage, which

@@ -2,15 +2,19 @@ package gregor
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 )
 
 // StoreLog keeps records in the server's store: one record per message, one
-// transaction per Change.
+// transaction per Change. Reminders wait as jobs; see HandleReminders.
 func StoreLog(s *store.Store) Log { return storeLog{s} }
 
 type storeLog struct{ store *store.Store }
@@ -44,6 +48,36 @@ func (l storeLog) Commit(ctx context.Context, u kbsig.UID, c Change) error {
 		for _, id := range c.Delete {
 			tx.Delete(keys.Gregor(u, id))
 		}
+		for _, w := range c.Wake {
+			err := jobs.Add(tx, jobs.Job{Kind: remindKind, Key: wakeKey(u, w.MsgID), At: time.UnixMilli(int64(w.At))})
+			if err != nil {
+				return err
+			}
+		}
 		return nil
+	})
+}
+
+// remindKind is the kind of the jobs that wake reminders.
+const remindKind = "gregor.remind"
+
+// wakeKey names the job of a message: at most one waits, for its next reminder.
+func wakeKey(u kbsig.UID, msgID []byte) string {
+	return hex.EncodeToString(u[:]) + "/" + hex.EncodeToString(msgID)
+}
+
+// HandleReminders lets a runner of jobs wake the reminders that StoreLog keeps.
+func (s *Service) HandleReminders(r *jobs.Runner) {
+	r.Handle(remindKind, func(ctx context.Context, j jobs.Job) error {
+		user, id, _ := strings.Cut(j.Key, "/")
+		u, err := kbsig.ParseUID(user)
+		if err != nil {
+			return jobs.GiveUp(fmt.Errorf("reminder %q: %w", j.Key, err))
+		}
+		msgID, err := hex.DecodeString(id)
+		if err != nil {
+			return jobs.GiveUp(fmt.Errorf("reminder %q: %w", j.Key, err))
+		}
+		return s.Remind(ctx, u, msgID)
 	})
 }

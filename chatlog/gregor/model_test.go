@@ -27,6 +27,7 @@ func (r *replica) apply(up *gregor1.StateUpdateMessage) {
 		return bytes.Equal(i.Metadata.MsgID, up.Metadata.MsgID)
 	}) {
 		md, it := up.Metadata, *up.Creation
+		it.RemindTimes = nil // no part of a state
 		r.items = append(r.items, gregor1.ItemAndMetadata{Metadata: &md, Item: &it})
 	}
 	if up.Dismissal == nil {

@@ -12,6 +12,7 @@ func (n *node) startJobs() {
 	n.jobs = jobs.NewRunner(jobs.Options{Store: n.store, Clock: n.Clock, Logger: n.log, Metrics: n.reg})
 	n.post = n.postman()
 	mail.Deliver(n.jobs, n.post)
+	n.gregor.HandleReminders(n.jobs)
 }
 
 // postman carries messages to people as configured.

@@ -28,10 +28,14 @@ import (
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/mail"
+	"github.com/keystead/keystead/engine/people"
+	"github.com/keystead/keystead/engine/pictures"
+	"github.com/keystead/keystead/engine/reports"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/archive"
 	"github.com/keystead/keystead/merklehot/audit"
 	"github.com/keystead/keystead/merklehot/directory"
+	"github.com/keystead/keystead/merklehot/home"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
@@ -66,6 +70,10 @@ func limitRooms() []limitRoom {
 		{"merklehot/identity", "Posting to chains", identity.LimitRows()},
 		{"merklehot/directory", "People", directory.LimitRows()},
 		{"merklehot/vouches", "The web of trust", vouches.LimitRows()},
+		{"merklehot/home", "Home pages", home.LimitRows()},
+		{"engine/people", "What people show of themselves", people.LimitRows()},
+		{"engine/pictures", "Pictures", pictures.LimitRows()},
+		{"engine/reports", "Reports to the operator", reports.LimitRows()},
 		{"merklehot/tree", "The Merkle tree", tree.LimitRows()},
 		{"merklehot/roots", "Its roots", roots.LimitRows()},
 		{"merklehot/archive", "The archive", archive.LimitRows()},

@@ -92,10 +92,3 @@ func selfCheck(*call) (any, error) {
 		Logout bool `json:"logout"`
 	}{}, nil
 }
-
-// blocksGet: GET user/get_blocks. client: go/engine/user_blocks_get.go
-func blocksGet(*call) (any, error) {
-	return struct {
-		Blocks []any `json:"blocks"`
-	}{[]any{}}, nil
-}

@@ -19,6 +19,7 @@ func develTable() []route {
 	return []route{
 		{"me", get, authRequired, rateOwn, 0, reads, aboutMe},
 		{"pkg/show", get, authOptional, rateRead, 0, reads, packageShow},
+		{"test/feature", post, authRequired, ratePost, 0, natural, testFeature},
 		{"test/agedevice", post, authRequired, ratePost, 0, refused, ageDevice},
 	}
 }

@@ -219,9 +219,7 @@ func (c *call) signUpArgs() (req identity.SignUp, err error) {
 	if req.Email = c.raw("email"); req.Email != "" && !plausibleMail(req.Email) {
 		return req, status.New(status.BadEmail, "BAD_EMAIL", "that does not look like an email address")
 	}
-	if c.has("bot_token") {
-		return req, status.New(719, "BOT_SIGNUP_TOKEN_NOT_FOUND", "no such bot token")
-	}
+	req.BotToken = c.raw("bot_token")
 	req.Invited, req.Invitation = c.s.Signup == accounts.SignupInvitation, c.raw("invitation_id")
 	if c.s.Devel && req.Invitation == develInvitation {
 		req.Invited = false

@@ -138,6 +138,8 @@ var errorTable = []struct {
 	{accounts.ErrInvitationUsed, *endedInvitation("USED", "has been used already")},
 	{accounts.ErrInvitationExpired, *endedInvitation("EXPIRED", "has expired")},
 	{accounts.ErrInvitationWithdrawn, *endedInvitation("WITHDRAWN", "has been withdrawn")},
+	{accounts.ErrNoBotToken, status.Error{Code: status.BotTokenNotFound, Name: "BOT_SIGNUP_TOKEN_NOT_FOUND", Desc: "there is no such bot token; its owner may have deleted it"}},
+	{accounts.ErrTooManyBotTokens, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "there are too many bot tokens; delete one first"}},
 	{accounts.ErrNoDevice, status.Error{Code: status.DeviceNotFound, Name: "DEVICE_NOT_FOUND", Desc: "device not found"}},
 	{accounts.ErrTooManyDevices, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "this account has too many devices, removed ones included"}},
 	{accounts.ErrNoSession, status.Error{Code: status.BadSession, Name: "BAD_SESSION", Desc: "bad or expired session"}},

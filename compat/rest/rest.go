@@ -40,6 +40,7 @@ import (
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/observe"
+	"github.com/keystead/keystead/engine/reports"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/sigchain"
@@ -98,6 +99,15 @@ type Options struct {
 	Proxies []netip.Prefix
 	// Connections bounds open connections; 0 means connectionsMax.
 	Connections int
+	// PublicURL is how clients call the door, without a slash at the end; empty: as
+	// they do call it.
+	PublicURL string
+	// Features are the switches of clients that are on for everybody.
+	Features []string
+	// Bots are those that clients show to everybody who looks for one.
+	Bots []FeaturedBot
+	// Reports keeps what people send to whoever runs the server; nil keeps nothing.
+	Reports *reports.Box
 }
 
 // Server is the REST door.
@@ -107,7 +117,9 @@ type Server struct {
 	kex    *kexRelay
 	gate   *gate
 	bodies *limits.Budget
-	http   *fasthttp.Server
+	// decoding is the memory for images that are being decoded.
+	decoding *limits.Budget
+	http     *fasthttp.Server
 }
 
 // New builds the door; Serve opens it.
@@ -115,7 +127,7 @@ func New(o Options) *Server {
 	if o.Connections == 0 {
 		o.Connections = connectionsMax
 	}
-	s := &Server{Options: o, kex: newKexRelay(o.Clock), bodies: limits.NewBudget(bodiesBytesMax)}
+	s := &Server{Options: o, kex: newKexRelay(o.Clock), bodies: limits.NewBudget(bodiesBytesMax), decoding: limits.NewBudget(decodingBytesMax)}
 	s.gate = newGate(o.Connections, connectionsPerAddressMax, s.exempt, func(reason string) {
 		s.Metrics.ConnectionsRefused.WithLabelValues(reason).Inc()
 	})
@@ -196,6 +208,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		defer ctx.SetConnectionClose() // behind ctx.Error, which begins a new reply
 	}
 	path := string(ctx.Path()) // fasthttp has folded double slashes
+	if picture, ok := strings.CutPrefix(path, picturesPrefix); ok {
+		s.servePicture(ctx, picture)
+		return
+	}
 	name, isAPI := endpointOf(path)
 	if !isAPI {
 		ctx.Error("This is a Keystead server. Point a Keybase client at it; see its documentation.\n", fasthttp.StatusNotFound)

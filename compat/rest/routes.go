@@ -24,7 +24,7 @@ const (
 	natural repeats = "natural" // the second has no further effect
 	keyed   repeats = "keyed"   // recognised by a name inside the request
 	refused repeats = "refused" // the second is refused with a code of its own
-	anew    repeats = "anew"    // makes another session or lease; harmless
+	anew    repeats = "anew"    // makes another session, lease or report; harmless
 )
 
 // route is one endpoint. A nil handler is an endpoint that stock clients know and
@@ -129,7 +129,7 @@ func (s *Server) table() []route {
 		{"merkle/proof_params", get, authNone, rateRead, 0, reads, merkleKit},
 		{"merkle/external_urls", get, authNone, rateRead, 0, reads, merkleKit},
 
-		// People: users.go, avatars.go, bots.go
+		// People: users.go, profiles.go, search.go, blocks.go, avatars.go, bots.go, logdump.go
 		{"user/lookup", get, authNone, rateRead, 0, reads, userLookup},
 		{"user/names", post, authNone, rateLookup, 0, reads, userNames},
 		{"user/service_maps", post, authNone, rateLookup, 0, reads, userServiceMaps},
@@ -137,10 +137,20 @@ func (s *Server) table() []route {
 		{"user/list_followers_for_display", get, authNone, rateRead, 0, reads, listFollowers},
 		{"user/keys", get, authNone, rateRead, 0, reads, userPublicKeys},
 		{"image/username_pic_lookups", get, authOptional, rateRead, 0, reads, userPictures},
-		{"image/team_avatar_lookups", get, authOptional, rateRead, 0, reads, userPictures},
+		{"image/team_avatar_lookups", get, authOptional, rateRead, 0, reads, teamPictures},
+		{"image/upload_user_avatar", post, authRequired, ratePost, uploadBodyMax, natural, pictureUpload},
+		{"image/set_preference", post, authRequired, ratePost, 0, natural, picturePreference},
+		{"profile-edit", post, authRequired, ratePost, 0, natural, profileEdit},
+		{"user/user_search", get, authOptional, rateLookup, 0, reads, userSearch},
+		{"user/block", post, authRequired, ratePost, 0, natural, blockUser},
+		{"user/set_blocks", post, authRequired, ratePost, 0, natural, blocksSet},
 		{"featured_bots/featured", get, authNone, rateRead, 0, reads, featuredBots},
-		{"featured_bots/search", get, authNone, rateRead, 0, reads, featuredBots},
+		{"featured_bots/search", get, authNone, rateRead, 0, reads, searchBots},
 		{"bot/token/list", get, authRequired, rateOwn, 0, reads, botTokens},
+		{"bot/token/create", post, authRequired, ratePost, 0, anew, botTokenCreate},
+		{"bot/token/delete", post, authRequired, ratePost, 0, refused, botTokenDelete},
+		{"report/conversation", post, authRequired, ratePost, complaintBytesMax, anew, reportConversation},
+		{"logdump/send", post, authOptional, rateReport, logsBodyMax, anew, logsSend},
 
 		// What a logged-in client asks by itself: home.go, kbfs.go, stellar.go, teams.go
 		{"ping", get, authNone, rateRead, 0, reads, ping},
@@ -148,6 +158,7 @@ func (s *Server) table() []route {
 		{"home", get, authRequired, rateOwn, 0, reads, homePage},
 		{"home/poll", get, authRequired, rateOwn, 0, reads, homePoll},
 		{"home/visit", post, authRequired, ratePost, 0, natural, homeVisit},
+		{"home/todo/skip", post, authRequired, ratePost, 0, natural, homeSkip},
 		{"user/features", get, authRequired, rateOwn, 0, reads, userFeatures},
 		{"pkg/check", get, authNone, rateRead, 0, reads, packageCheck},
 		{"invite_friends/num_invites", get, authNone, rateRead, 0, reads, inviteCounts},
@@ -170,8 +181,6 @@ var absent = []string{
 	"autoreset/cancel",
 	"autoreset/enter",
 	"autoreset/reset",
-	"bot/token/create",
-	"bot/token/delete",
 	"contacts/lookup",
 	"contacts/resolved",
 	"downgrade/team",
@@ -181,10 +190,7 @@ var absent = []string{
 	"email/send-verify",
 	"email/set-primary",
 	"email/set-visibility",
-	"home/todo/skip",
-	"image/set_preference",
 	"image/upload_team_avatar",
-	"image/upload_user_avatar",
 	"invite_friends/invite",
 	"kbfs/favorite/add",
 	"kbfs/git/team/delete",
@@ -193,11 +199,8 @@ var absent = []string{
 	"kbfs/pseudonym/get",
 	"kbfs/pseudonym/put",
 	"kbfs/unpinned",
-	"logdump/send",
-	"profile-edit",
 	"pubsub/poll",
 	"remotes/check",
-	"report/conversation",
 	"rooter",
 	"rooter/delete",
 	"send-reset-pw",
@@ -276,12 +279,9 @@ var absent = []string{
 	"teambot/key_needed",
 	"teamsearch/refresh",
 	"teamsearch/search",
-	"user/block",
 	"user/phone_number_verify",
 	"user/phone_number_visibility",
 	"user/phone_numbers_search",
-	"user/set_blocks",
-	"user/user_search",
 }
 
 // methods holds an endpoint's routes by method.

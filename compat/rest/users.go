@@ -9,7 +9,6 @@ import (
 	"github.com/keystead/keystead/compat/kbsig/pgp"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
-	"github.com/keystead/keystead/merklehot/directory"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
@@ -303,89 +302,6 @@ func userServiceMaps(c *call) (any, error) {
 	return struct {
 		ServiceMaps map[string]map[string]string `json:"service_maps"`
 	}{maps}, nil
-}
-
-// userCard: GET user/card. client: go/libkb/user_card.go:UserCard
-func userCard(c *call) (any, error) {
-	uid, err := c.uid("uid")
-	if err != nil {
-		return nil, err
-	}
-	acct, err := accounts.Get(c.view(), uid)
-	if err != nil {
-		return nil, err
-	}
-	following, followers, err := directory.FollowCounts(c.view(), uid)
-	if err != nil {
-		return nil, err
-	}
-	type summary struct {
-		Following int `json:"following"`
-		Followers int `json:"followers"`
-	}
-	type profile struct {
-		FullName string `json:"full_name"`
-		Location string `json:"location"`
-		Bio      string `json:"bio"`
-		Website  string `json:"website"`
-		Twitter  string `json:"twitter"`
-	}
-	type blocks struct {
-		Chat   bool `json:"chat"`
-		Follow bool `json:"follow"`
-	}
-	return struct {
-		FollowSummary summary `json:"follow_summary"`
-		Profile       profile `json:"profile"`
-		TeamShowcase  []any   `json:"team_showcase"`
-		Airdrop       bool    `json:"airdrop_registered"`
-		StellarHidden bool    `json:"stellar_hidden"`
-		Blocked       bool    `json:"blocked"`
-		UserBlocks    blocks  `json:"user_blocks"`
-	}{
-		FollowSummary: summary{following, followers},
-		Profile:       profile{FullName: acct.FullName, Location: acct.Location, Bio: acct.Bio},
-		TeamShowcase:  []any{},
-	}, nil
-}
-
-// listFollowers: GET user/list_followers_for_display: who follows a user, or with
-// reverse whom the user follows.
-// client: go/libkb/sync_trackers.go:ServertrustTrackerSyncer.syncFromServer
-func listFollowers(c *call) (any, error) {
-	uid, err := c.uid("uid")
-	if err != nil {
-		return nil, err
-	}
-	acct, err := accounts.Get(c.view(), uid)
-	if err != nil {
-		return nil, err
-	}
-	list, err := directory.FollowList(c.view(), uid, c.flag("reverse"))
-	if err != nil {
-		return nil, err
-	}
-	type row struct {
-		UID      string `json:"uid"`
-		Username string `json:"username"`
-		FullName string `json:"fullName"`
-		LinkID   string `json:"linkID"`
-	}
-	users := []row{}
-	for _, f := range list {
-		other, err := accounts.Get(c.view(), f.UID)
-		if err != nil {
-			return nil, err
-		}
-		if other.Status == accounts.StatusDeleted {
-			continue
-		}
-		users = append(users, row{f.UID.String(), string(other.Name), other.FullName, f.Link.String()})
-	}
-	return struct {
-		Users   []row `json:"users"`
-		Version int64 `json:"version"`
-	}{users, acct.TrackVersion}, nil
 }
 
 // keyOwnerDevice: GET key/owner/device, the first question of a paper key.

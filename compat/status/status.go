@@ -31,6 +31,7 @@ const (
 	BadTeamName          = 711
 	FeatureFlag          = 712
 	EmailTaken           = 713
+	BotTokenNotFound     = 719
 	UsernameDeleted      = 3221
 	KeyNotFound          = 901
 	KeyInUse             = 907

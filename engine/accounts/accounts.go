@@ -7,7 +7,7 @@
 // PrivateVersion only grow; no password-equivalent is stored (of pwh only the public
 // key derived from it); tokens and invitation codes are stored as hashes.
 //
-// It writes the key families A, N, E, D, d, S, Y, T, K and I of engine/keys.
+// It writes the key families A, N, E, D, d, S, Y, T, K, I and t of engine/keys.
 package accounts
 
 import (
@@ -63,6 +63,16 @@ type Account struct {
 	FullName string `codec:"fn,omitempty"`
 	Bio      string `codec:"bi,omitempty"`
 	Location string `codec:"lo,omitempty"`
+
+	// Picture is what others see of the user, and PictureBefore what they saw before;
+	// zero: none. See engine/people.
+	Picture       [16]byte `codec:"pi,omitempty"`
+	PictureBefore [16]byte `codec:"pb,omitempty"`
+
+	BotTokens []BotToken `codec:"bt,omitempty"`
+	// BotOf is who signed the account up as a bot; zero: nobody.
+	BotOf    kbsig.UID `codec:"bo"`
+	Features []Feature `codec:"fe,omitempty"` // set by tests
 
 	// IDVersion grows with every change that user/lookup shows; clients fetch
 	// again when merkle/path names a higher one.

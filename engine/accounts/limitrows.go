@@ -13,5 +13,8 @@ func LimitRows() []limits.Row {
 		limits.Time("InvitationLifetimeMax", InvitationLifetimeMax, "that an invitation with an end is open"),
 		limits.Bytes("InvitationNoteBytesMax", InvitationNoteBytesMax, "of the operator's note beside an invitation"),
 		limits.Bytes("codeTypedMax", codeTypedMax, "of an invitation code as typed"),
+		limits.Count("botTokensMax", botTokensMax, "tokens", "of one user to sign up bots with"),
+		limits.Bytes("FeatureBytesMax", FeatureBytesMax, "of the name of a client's switch"),
+		limits.Count("featuresOfUserMax", featuresOfUserMax, "switches", "set for one user by tests"),
 	}
 }

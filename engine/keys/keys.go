@@ -39,6 +39,11 @@
 //	q       uid, message id                 in-band message                     chatlog/gregor
 //	G       number                          entry of the outbox                 engine/events
 //	V       consumer                        place in the outbox                 engine/events
+//	i       owner, picture, size            picture in one size                 engine/people
+//	u       uid                             home page                           engine/people
+//	B       uid, other uid                  block                               engine/people
+//	t       sha256(token)                   token to sign up bots               engine/accounts
+//	X       service, word, uid              search entry                        engine/people
 //	r       seqno                           signed root                         merklehot/roots
 //	h       hash meta                       seqno                               merklehot/roots
 //	o       seqno                           what changed in a root              merklehot/roots

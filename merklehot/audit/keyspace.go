@@ -9,6 +9,7 @@ import (
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/people"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/keyboxes"
@@ -82,6 +83,11 @@ var families = []family{
 	{name: "message", key: keys.Gregor(zero.uid, []byte{1}), fits: isMessage},
 	{name: "outbox entry", key: keys.Event(1), parts: "n", value: decodes[events.Record]},
 	{name: "outbox place", key: keys.EventCursor("x"), fits: isConsumer},
+	{name: "picture", key: keys.Picture(zero.uid, [16]byte{}, 40), fits: isPicture},
+	{name: "home page", key: keys.Home(zero.uid), parts: "u", value: decodes[people.Home]},
+	{name: "block", key: keys.Block(zero.uid, zero.uid), parts: "uu", value: decodes[people.Block]},
+	{name: "bot token", key: keys.BotToken([32]byte{}), parts: "h", value: decodes[kbsig.UID]},
+	{name: "search entry", key: keys.Search("s", "w", zero.uid), fits: isSearch},
 	{name: "root", key: keys.Root(1), parts: "n"},
 	{name: "root index entry", key: keys.RootHash(kbsig.HashMeta{}), parts: "h"},
 	{name: "list of changes", key: keys.Changes(1), parts: "n"},
@@ -95,6 +101,7 @@ var userAt = map[byte]int{
 	keys.Favorite(zero.uid, 1, "x")[0]:          1,
 	keys.Gregor(zero.uid, []byte{1})[0]:         1,
 	keys.PGPFingers(nil)[0]:                     56,
+	keys.Picture(zero.uid, [16]byte{}, 1)[0]:    1,
 	keys.Leaf(keys.TreeMain, zero.uid[:], 1)[0]: 2,
 }
 
@@ -240,6 +247,16 @@ func isConsumer(k []byte) bool {
 func isJob(k []byte) bool { _, _, ok := keys.JobOf(k); return ok }
 
 func isDueJob(k []byte) bool { _, _, _, ok := keys.DueJobOf(k); return ok }
+
+func isPicture(k []byte) bool {
+	_, _, size, ok := keys.PictureOf(k)
+	return ok && size > 0 && partOK('u', k[1:17])
+}
+
+func isSearch(k []byte) bool {
+	_, word, _, ok := keys.SearchOf(k)
+	return ok && word != "" && partOK('u', k[len(k)-16:])
+}
 
 // isLeaf takes leaves of users only: the legacy tree is empty, since every user's id is
 // the hash of the name.

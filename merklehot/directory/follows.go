@@ -58,6 +58,29 @@ func FollowList(r store.Reader, u kbsig.UID, following bool) ([]Follow, error) {
 	return out, nil
 }
 
+// Follows reports whether a follows b.
+func Follows(r store.Reader, a, b kbsig.UID) (bool, error) { return store.Has(r, keys.Follow(a, b)) }
+
+// FollowsOf lists at most n of the people whom u follows, by their ids.
+func FollowsOf(r store.Reader, u kbsig.UID, n int) ([]kbsig.UID, error) {
+	var out []kbsig.UID
+	lo := keys.Follows(u)
+	err := r.Scan(lo, keys.End(lo), func(k, _ []byte) error {
+		other, ok := keys.OtherUser(k)
+		if !ok {
+			return fmt.Errorf("malformed key of a follow of %s", u)
+		}
+		if out = append(out, other); len(out) >= n {
+			return store.ErrStop
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("follows of %s: %w", u, err)
+	}
+	return out, nil
+}
+
 // FollowCounts counts whom u follows and who follows u.
 func FollowCounts(r store.Reader, u kbsig.UID) (following, followers int, err error) {
 	for _, c := range []struct {

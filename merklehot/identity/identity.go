@@ -55,6 +55,8 @@ type SignUp struct {
 	// code, as typed, which counts for nothing otherwise.
 	Invited    bool
 	Invitation string
+	// BotToken signs a bot up for its owner; empty: it is no bot.
+	BotToken string
 }
 
 // SignUp makes an account without keys, its empty leaf in the tree, and a session.
@@ -76,6 +78,11 @@ func (s *Service) SignUp(ctx context.Context, req SignUp) (*accounts.Account, ac
 				return err
 			}
 			acct.Invitation = id.String()
+		}
+		if req.BotToken != "" {
+			if acct.BotOf, err = accounts.BotTokenOwner(tx, req.BotToken); err != nil {
+				return err
+			}
 		}
 		if err = accounts.Create(tx, acct); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/directory"
+	"github.com/keystead/keystead/merklehot/home"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
@@ -119,6 +120,9 @@ func (s *Service) post(tx *store.Tx, u kbsig.UID, p Post) error {
 	}
 	accounts.Put(tx, acct)
 	noteLeaf(tx, next)
+	if err := home.RefreshFrom(tx, acct, next); err != nil {
+		return err
+	}
 	return tell(tx, st, next, p.Links)
 }
 
@@ -246,11 +250,20 @@ func syncFollows(tx *store.Tx, before, after *sigchain.State) error {
 		if err := changed(t.UID); err != nil {
 			return err
 		}
+		if _, ok := before.Follows(t.UID); ok {
+			continue
+		}
+		if err := home.Followed(tx, after.UID, t.UID); err != nil {
+			return err
+		}
 	}
 	for _, t := range before.Followees() {
 		if _, ok := after.Follows(t.UID); !ok {
 			directory.DropFollow(tx, after.UID, t.UID)
 			if err := changed(t.UID); err != nil {
+				return err
+			}
+			if err := home.Unfollowed(tx, after.UID, t.UID); err != nil {
 				return err
 			}
 		}

@@ -27,7 +27,7 @@ func (c Config) Check() Problems {
 	k.pair("rpc", c.RPC.TLSCert, c.RPC.TLSKey)
 	k.exposure(c)
 	for _, p := range []struct{ field, path string }{
-		{"data.dir", c.Data.Dir}, {"data.high_water", c.Data.HighWater}, {"data.archive", c.Data.Archive},
+		{"data.dir", c.Data.Dir}, {"data.high_water", c.Data.HighWater}, {"data.archive", c.Data.Archive}, {"reports.dir", c.Reports.Dir},
 		{"http.tls_cert", c.HTTP.TLSCert}, {"http.tls_key", c.HTTP.TLSKey}, {"rpc.tls_cert", c.RPC.TLSCert}, {"rpc.tls_key", c.RPC.TLSKey},
 		{"mail.password_file", c.Mail.PasswordFile}, {"sms.secret_file", c.SMS.SecretFile},
 	} {
@@ -45,9 +45,29 @@ func (c Config) Check() Problems {
 		k.mistake("merkle.gap_max", "%s is too little; write %q or more", spellDuration(g), spellDuration(gapMaxMin))
 	}
 	k.limits(c.Limits)
+	k.clients(c.Clients)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, "text", "json")
 	return k.problems
+}
+
+func (k *checker) clients(c Clients) {
+	if len(c.Features) > featuresMax {
+		k.mistake("clients.features", "there are %d; at most %d", len(c.Features), featuresMax)
+	}
+	for _, f := range c.Features {
+		if f == "" || len(f) > featureMax || !printable(f) || strings.ContainsAny(f, " ,") {
+			k.mistake("clients.features", "%q is not the name of a switch; it has no space and no comma", clip(f))
+		}
+	}
+	if len(c.Bots) > botsMax {
+		k.mistake("clients.bots", "there are %d; at most %d", len(c.Bots), botsMax)
+	}
+	for _, b := range c.Bots {
+		if _, ok := parseBot(b); !ok {
+			k.mistake("clients.bots", "%q does not read; write \"username | short name | what it does\"", clip(b))
+		}
+	}
 }
 
 type checker struct{ problems Problems }

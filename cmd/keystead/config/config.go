@@ -23,16 +23,18 @@ import (
 type Config struct {
 	Devel bool `toml:"devel" doc:"Open the hooks for the client's own tests, and print KEYBASE_RUN_MODE=devel among what clients are told. A server serves clients of every run mode with or without it. Anybody may use those hooks: never set this on a server that holds real accounts."`
 
-	Data   Data   `toml:"data" doc:"Where everything is kept."`
-	HTTP   HTTP   `toml:"http" doc:"The REST door: what clients call KEYBASE_SERVER_URI."`
-	RPC    RPC    `toml:"rpc" doc:"The RPC door (framed msgpack: push messages and chat): what clients call KEYBASE_PUSH_SERVER_URI."`
-	Ops    Ops    `toml:"ops" doc:"The operator's listener: /healthz and /metrics."`
-	Signup Signup `toml:"signup" doc:"Who may make an account."`
-	Mail   Mail   `toml:"mail" doc:"The mail server by which this one writes to people: verification of addresses, resets, reminders of names. Without one nobody can verify an address here, and nothing that needs a mail works; the log and the counter keystead_messages_total say so. In devel mode nothing is sent, and mail stands in the log."`
-	SMS    SMS    `toml:"sms" doc:"How text messages reach telephones. Without it nobody can verify a telephone number here. In devel mode nothing is sent, and they stand in the log."`
-	Merkle Merkle `toml:"merkle" doc:"The tree of signed roots."`
-	Limits Limits `toml:"limits" doc:"Who is held to the rate limits and to the limits by address, and to which rates. The command keystead limits prints all limits with their figures."`
-	Log    Log    `toml:"log" doc:"The log on standard error. Sessions, tokens, passphrase material and signatures are hidden at every level."`
+	Data    Data    `toml:"data" doc:"Where everything is kept."`
+	HTTP    HTTP    `toml:"http" doc:"The REST door: what clients call KEYBASE_SERVER_URI."`
+	RPC     RPC     `toml:"rpc" doc:"The RPC door (framed msgpack: push messages and chat): what clients call KEYBASE_PUSH_SERVER_URI."`
+	Ops     Ops     `toml:"ops" doc:"The operator's listener: /healthz and /metrics."`
+	Signup  Signup  `toml:"signup" doc:"Who may make an account."`
+	Mail    Mail    `toml:"mail" doc:"The mail server by which this one writes to people: verification of addresses, resets, reminders of names. Without one nobody can verify an address here, and nothing that needs a mail works; the log and the counter keystead_messages_total say so. In devel mode nothing is sent, and mail stands in the log."`
+	SMS     SMS     `toml:"sms" doc:"How text messages reach telephones. Without it nobody can verify a telephone number here. In devel mode nothing is sent, and they stand in the log."`
+	Merkle  Merkle  `toml:"merkle" doc:"The tree of signed roots."`
+	Limits  Limits  `toml:"limits" doc:"Who is held to the rate limits and to the limits by address, and to which rates. The command keystead limits prints all limits with their figures."`
+	Clients Clients `toml:"clients" doc:"What clients are told to offer."`
+	Reports Reports `toml:"reports" doc:"What people send to whoever runs the server: the logs of a client that does not work, and complaints about others."`
+	Log     Log     `toml:"log" doc:"The log on standard error. Sessions, tokens, passphrase material and signatures are hidden at every level."`
 }
 
 // Data is the section about the data folder.
@@ -97,6 +99,18 @@ type Limits struct {
 	Rates          []string `toml:"rates" doc:"Rate limits that differ from the usual figures, each as \"signup-by-address = 100 per 1h, burst 200\" or \"signup-by-address = off\"."`
 }
 
+// Clients is the section about what clients offer.
+type Clients struct {
+	Features []string `toml:"features" doc:"Names of switches of clients to turn on for everybody, for instance \"journeycard\". Clients ask for those that they know."`
+	Bots     []string `toml:"bots" doc:"Bots to show to everybody who looks for one, the first first, each as \"username | short name | what it does\"."`
+}
+
+// Reports is the section about what people send to the operator.
+type Reports struct {
+	Accept bool   `toml:"accept" doc:"Whether to take them. Logs and complaints hold what people wrote; they are for the operator alone."`
+	Dir    string `toml:"dir" doc:"The folder that they are kept in, a folder for each, at most 1 GiB of logs, of which the oldest make room. Empty means reports/ in the data folder."`
+}
+
 // Log is the section about logging.
 type Log struct {
 	Level  string `toml:"level" doc:"The least level that is written: \"debug\", \"info\", \"warn\" or \"error\"."`
@@ -110,6 +124,10 @@ const (
 	heartbeatMax = 24 * time.Hour
 	gapMaxMin    = 24 * time.Hour
 	pathBytesMax = 4096 // of a path or an address
+	botBytesMax  = 2000 // of a featured bot
+	botsMax      = 1000
+	featureMax   = 64 // bytes of the name of a client's switch
+	featuresMax  = 100
 )
 
 // Default is the configuration of a server that was told nothing: it listens on
@@ -117,14 +135,16 @@ const (
 // client: go/libkb/constants.go:DevelServerURI
 func Default() Config {
 	return Config{
-		HTTP:   HTTP{Listen: "127.0.0.1:3000"},
-		RPC:    RPC{Listen: "127.0.0.1:9911"},
-		Ops:    Ops{Listen: "127.0.0.1:3001"},
-		Signup: Signup{Policy: "open"},
-		Mail:   Mail{Port: 587, TLS: "starttls"},
-		Merkle: Merkle{Heartbeat: time.Hour, GapMax: 90 * 24 * time.Hour},
-		Limits: Limits{Exempt: []string{"127.0.0.0/8", "::1/128"}, TrustedProxies: []string{}, Rates: []string{}},
-		Log:    Log{Level: "info", Format: "text"},
+		HTTP:    HTTP{Listen: "127.0.0.1:3000"},
+		RPC:     RPC{Listen: "127.0.0.1:9911"},
+		Ops:     Ops{Listen: "127.0.0.1:3001"},
+		Signup:  Signup{Policy: "open"},
+		Mail:    Mail{Port: 587, TLS: "starttls"},
+		Merkle:  Merkle{Heartbeat: time.Hour, GapMax: 90 * 24 * time.Hour},
+		Limits:  Limits{Exempt: []string{"127.0.0.0/8", "::1/128"}, TrustedProxies: []string{}, Rates: []string{}},
+		Clients: Clients{Features: []string{}, Bots: []string{}},
+		Reports: Reports{Accept: true},
+		Log:     Log{Level: "info", Format: "text"},
 	}
 }
 
@@ -161,6 +181,37 @@ func (c Config) ArchivePath() string {
 		return c.Data.Archive
 	}
 	return filepath.Join(c.Data.Dir, "archive")
+}
+
+// ReportsPath is the folder of what people send to the operator.
+func (c Config) ReportsPath() string {
+	if c.Reports.Dir != "" {
+		return c.Reports.Dir
+	}
+	return filepath.Join(c.Data.Dir, "reports")
+}
+
+// Bot is a bot that clients show to everybody.
+type Bot struct{ Username, Alias, Description string }
+
+// FeaturedBots are the bots of the setting; those that Check refuses are left out.
+func (c Config) FeaturedBots() []Bot {
+	var out []Bot
+	for _, line := range c.Clients.Bots {
+		if b, ok := parseBot(line); ok {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+func parseBot(line string) (Bot, bool) {
+	p := strings.Split(line, "|")
+	if len(p) != 3 || len(line) > botBytesMax {
+		return Bot{}, false
+	}
+	b := Bot{strings.ToLower(strings.TrimSpace(p[0])), strings.TrimSpace(p[1]), strings.TrimSpace(p[2])}
+	return b, b.Username != "" && b.Alias != "" && !strings.ContainsAny(b.Username, " \t")
 }
 
 // ServerURI is what clients put into KEYBASE_SERVER_URI; bound is the address that

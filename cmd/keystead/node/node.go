@@ -292,11 +292,16 @@ func (n *node) buildDoors() error {
 		return err
 	}
 	connections := n.connections()
+	box, err := n.openReports()
+	if err != nil {
+		return err
+	}
 	n.rest = rest.New(rest.Options{
 		Store: n.store, Auth: a, Identity: identity.New(n.store, n.Rand),
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
 		Revoked: func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },
 		Rates:   rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),
+		PublicURL: n.cfg.HTTP.PublicURL, Features: n.cfg.Clients.Features, Bots: featuredBots(n.cfg), Reports: box,
 	})
 	n.rpc, err = rpc.New(rpc.Options{
 		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,

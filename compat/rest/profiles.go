@@ -1,0 +1,172 @@
+package rest
+
+import (
+	"errors"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/events"
+	"github.com/keystead/keystead/engine/people"
+	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/directory"
+	"github.com/keystead/keystead/merklehot/home"
+)
+
+// fault turns what is wrong with an argument into an answer.
+func fault(err error) error {
+	var f people.Fault
+	if errors.As(err, &f) {
+		return status.Input("%s", f)
+	}
+	return err
+}
+
+// profileEdit: POST profile-edit. All three are sent each time; an empty one clears.
+// client: go/engine/profile_edit.go:ProfileEdit.Run
+func profileEdit(c *call) (any, error) {
+	p := people.Profile{FullName: c.raw("full_name"), Location: c.raw("location"), Bio: c.raw("bio")}
+	return none{}, c.update(func(tx *store.Tx) error {
+		changed, err := people.SetProfile(tx, c.who.UID, p)
+		if err != nil || !changed {
+			return fault(err)
+		}
+		if err := home.Refresh(tx, c.who.UID); err != nil {
+			return err
+		}
+		return tellIdentity(tx, c.who.UID)
+	})
+}
+
+// tellIdentity has a user's other devices look at the user again.
+// client: go/service/user_handler.go:userHandler.Create
+func tellIdentity(tx *store.Tx, u kbsig.UID) error {
+	return events.Add(tx, events.News{To: u, Category: "user.identity_change", Body: []byte("{}"), Replace: true})
+}
+
+// userCard: GET user/card. What is blocked is told to who blocked it, nobody else.
+// client: go/libkb/user_card.go:UserCard
+func userCard(c *call) (any, error) {
+	uid, err := c.uid("uid")
+	if err != nil {
+		return nil, err
+	}
+	acct, err := accounts.Get(c.view(), uid)
+	if err != nil {
+		return nil, err
+	}
+	following, followers, err := directory.FollowCounts(c.view(), uid)
+	if err != nil {
+		return nil, err
+	}
+	hidden, err := c.hiddenFollowers(uid)
+	if err != nil {
+		return nil, err
+	}
+	var mine people.Block
+	if c.who != nil {
+		if mine, err = people.BlockOf(c.view(), c.who.UID, uid); err != nil {
+			return nil, err
+		}
+	}
+	type summary struct {
+		Following int `json:"following"`
+		Followers int `json:"followers"`
+	}
+	type profile struct {
+		FullName string `json:"full_name"`
+		Location string `json:"location"`
+		Bio      string `json:"bio"`
+		Website  string `json:"website"`
+		Twitter  string `json:"twitter"`
+	}
+	type blocks struct {
+		Chat   bool `json:"chat"`
+		Follow bool `json:"follow"`
+	}
+	return struct {
+		FollowSummary summary `json:"follow_summary"`
+		Profile       profile `json:"profile"`
+		TeamShowcase  []any   `json:"team_showcase"`
+		Airdrop       bool    `json:"airdrop_registered"`
+		StellarHidden bool    `json:"stellar_hidden"`
+		Blocked       bool    `json:"blocked"`
+		UserBlocks    blocks  `json:"user_blocks"`
+	}{
+		FollowSummary: summary{following, followers - len(hidden)},
+		Profile:       profile{FullName: acct.FullName, Location: acct.Location, Bio: acct.Bio},
+		TeamShowcase:  []any{},
+		Blocked:       mine.Chat,
+		UserBlocks:    blocks{mine.Chat, mine.Follow},
+	}, nil
+}
+
+// hiddenFollowers are those who follow u and whom u hides.
+func (c *call) hiddenFollowers(u kbsig.UID) (map[kbsig.UID]bool, error) {
+	blocks, err := people.Blocks(c.view(), u)
+	if err != nil {
+		return nil, err
+	}
+	hidden := map[kbsig.UID]bool{}
+	for _, b := range blocks {
+		if !b.Follow {
+			continue
+		}
+		follows, err := directory.Follows(c.view(), b.UID, u)
+		if err != nil {
+			return nil, err
+		}
+		if follows {
+			hidden[b.UID] = true
+		}
+	}
+	return hidden, nil
+}
+
+// listFollowers: GET user/list_followers_for_display: who follows a user, without those
+// whom the user hides, or with reverse whom the user follows.
+// client: go/libkb/sync_trackers.go:ServertrustTrackerSyncer.syncFromServer
+func listFollowers(c *call) (any, error) {
+	uid, err := c.uid("uid")
+	if err != nil {
+		return nil, err
+	}
+	acct, err := accounts.Get(c.view(), uid)
+	if err != nil {
+		return nil, err
+	}
+	reverse := c.flag("reverse")
+	list, err := directory.FollowList(c.view(), uid, reverse)
+	if err != nil {
+		return nil, err
+	}
+	hidden := map[kbsig.UID]bool{}
+	if !reverse {
+		if hidden, err = c.hiddenFollowers(uid); err != nil {
+			return nil, err
+		}
+	}
+	type row struct {
+		UID      string `json:"uid"`
+		Username string `json:"username"`
+		FullName string `json:"fullName"`
+		LinkID   string `json:"linkID"`
+	}
+	users := []row{}
+	for _, f := range list {
+		if hidden[f.UID] {
+			continue
+		}
+		other, err := accounts.Get(c.view(), f.UID)
+		if err != nil {
+			return nil, err
+		}
+		if other.Status != accounts.StatusDeleted {
+			users = append(users, row{f.UID.String(), string(other.Name), other.FullName, f.Link.String()})
+		}
+	}
+	return struct {
+		Users   []row `json:"users"`
+		Version int64 `json:"version"`
+	}{users, acct.TrackVersion}, nil
+}

@@ -1,0 +1,107 @@
+package people
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/pictures"
+	"github.com/keystead/keystead/engine/store"
+)
+
+// PictureID names a picture by its contents.
+type PictureID [16]byte
+
+// IsZero reports whether there is no picture.
+func (id PictureID) IsZero() bool { return id == PictureID{} }
+
+func (id PictureID) String() string { return hex.EncodeToString(id[:]) }
+
+// ParsePictureID parses 32 hex characters.
+func ParsePictureID(s string) (id PictureID, err error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(id) {
+		return id, fmt.Errorf("picture id: %w", kbsig.ErrBadID)
+	}
+	copy(id[:], b)
+	return id, nil
+}
+
+// SetPicture gives a user the picture whose sizes pictures.Make made. The one before
+// stays for those who have its address; the one before that goes.
+func SetPicture(tx *store.Tx, u kbsig.UID, sizes []pictures.Picture) (PictureID, error) {
+	var id PictureID
+	h := sha256.New()
+	for _, p := range sizes {
+		h.Write(p.JPEG)
+	}
+	copy(id[:], h.Sum(nil))
+	acct, err := accounts.Get(tx, u)
+	if err != nil {
+		return id, err
+	}
+	now, before := PictureID(acct.Picture), PictureID(acct.PictureBefore)
+	if id == now {
+		return id, nil
+	}
+	if !before.IsZero() && before != id {
+		if err := dropPicture(tx, u, before); err != nil {
+			return id, err
+		}
+	}
+	for _, p := range sizes {
+		tx.Set(keys.Picture(u, id, p.Size), p.JPEG)
+	}
+	acct.Picture, acct.PictureBefore = id, now
+	acct.TouchIdentity(tx.Now())
+	accounts.Put(tx, acct)
+	return id, nil
+}
+
+// Picture is one size of a picture, as JPEG; the error is store.ErrNotFound if there is
+// none.
+func Picture(r store.Reader, u kbsig.UID, id PictureID, size uint16) ([]byte, error) {
+	return r.Get(keys.Picture(u, id, size))
+}
+
+func dropPicture(tx *store.Tx, u kbsig.UID, id PictureID) error {
+	var found [][]byte
+	lo := keys.PictureSizes(u, id)
+	err := tx.Scan(lo, keys.End(lo), func(k, _ []byte) error {
+		found = append(found, append([]byte(nil), k...))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("picture %s of %s: %w", id, u, err)
+	}
+	for _, k := range found {
+		tx.Delete(k)
+	}
+	return nil
+}
+
+// dropPictures takes all pictures of a user away.
+func dropPictures(tx *store.Tx, u kbsig.UID) error {
+	acct, err := accounts.Get(tx, u)
+	if err != nil {
+		return err
+	}
+	for _, id := range []PictureID{acct.Picture, acct.PictureBefore} {
+		if id.IsZero() {
+			continue
+		}
+		if err := dropPicture(tx, u, id); err != nil {
+			return err
+		}
+	}
+	if acct.Picture == acct.PictureBefore {
+		return nil // there never was one
+	}
+	acct.Picture, acct.PictureBefore = [16]byte{}, [16]byte{}
+	acct.TouchIdentity(tx.Now())
+	accounts.Put(tx, acct)
+	return nil
+}

@@ -62,7 +62,7 @@ func (h *history) step(t *rapid.T) (bool, error) {
 	by := h.signer(t)
 	var x Extras
 	var ds []*draft
-	switch rapid.IntRange(0, 8).Draw(t, "request") {
+	switch rapid.IntRange(0, 12).Draw(t, "request") {
 	case 0:
 		n := h.name()
 		ds = []*draft{eldest(n, "device "+n), subkey(n)}
@@ -97,12 +97,17 @@ func (h *history) step(t *rapid.T) (bool, error) {
 	case 7:
 		ds = []*draft{untrack(rapid.SampledFrom([]string{"bob", "carol"}).Draw(t, "who"), by)}
 	case 8:
-		if len(h.st.Tracks) == 0 {
+		said := h.said()
+		if len(said) == 0 {
 			return false, nil
 		}
-		ds = []*draft{revokeSig(by, rapid.SampledFrom(h.st.Tracks).Draw(t, "which").SigID)}
+		ds = []*draft{revokeSig(by, rapid.SampledFrom(said).Draw(t, "which"))}
+	default:
+		ds = []*draft{h.statement(t, by)}
 	}
-	version(v, ds...)
+	if !ignorableTypes[kbsig.LinkTypeOf(ds[0].typ, false)] {
+		version(v, ds...)
+	}
 	if h.st.Eldest.IsZero() && ds[0].typ != "eldest" {
 		return false, nil
 	}
@@ -119,6 +124,58 @@ func (h *history) step(t *rapid.T) (bool, error) {
 	}
 	h.accept(next, links)
 	return true, nil
+}
+
+// said lists all signatures that can be taken back, and the newest link's, which mostly
+// cannot.
+func (h *history) said() []kbsig.SigIDBase {
+	var out []kbsig.SigIDBase
+	for _, t := range h.st.Tracks {
+		out = append(out, t.SigID)
+	}
+	for _, p := range h.st.Proofs {
+		out = append(out, p.SigID)
+	}
+	for _, c := range h.st.Currencies {
+		out = append(out, c.SigID)
+	}
+	for _, list := range [][]Vouch{h.st.Vouches, h.st.Reactions} {
+		for _, v := range list {
+			out = append(out, v.SigID)
+		}
+	}
+	if h.st.Tail > 0 {
+		out = append(out, h.st.TailSig)
+	}
+	return out
+}
+
+// statement draws something that somebody says about oneself or others, sometimes in
+// place of something else.
+func (h *history) statement(t *rapid.T, by string) *draft {
+	var instead []kbsig.SigIDBase
+	if said := h.said(); len(said) > 0 && rapid.IntRange(0, 3).Draw(t, "instead") == 0 {
+		instead = append(instead, rapid.SampledFrom(said).Draw(t, "of"))
+	}
+	name := rapid.SampledFrom([]string{"alice", "Alice.2"}).Draw(t, "name")
+	switch rapid.IntRange(0, 6).Draw(t, "statement") {
+	case 0:
+		return social(rapid.SampledFrom([]string{"twitter", "gubble.social"}).Draw(t, "service"), name, by, instead...)
+	case 1:
+		host := rapid.SampledFrom([]string{"example.org", "EXAMPLE.org"}).Draw(t, "host")
+		return site(rapid.SampledFrom([]string{"http:", "https:", "dns"}).Draw(t, "protocol"), host, by)
+	case 2:
+		return currency("bitcoin", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy", by, instead...)
+	case 3:
+		return wallet(rapid.SampledFrom([]string{"W1", "W2"}).Draw(t, "wallet"), by)
+	case 4:
+		return vouchFor(name, by, instead...)
+	case 5:
+		return reactTo(name, by)
+	}
+	n := h.some(t, "device")
+	d, _ := h.st.Device(deviceID(n))
+	return rename(n, by, rapid.SampledFrom([]string{"device " + n, "work tablet"}).Draw(t, "device name"), string(d.Type))
 }
 
 // invariants hold after every request, taken or not.

@@ -77,7 +77,60 @@ var scenes = []scene{
 		func(*world, []*Link) Extras { return Extras{PUK: boxes(2, "A", "B", "A")} }},
 	{"track", twoDevices, func(v int) []*draft { return version(v, track("bob", "B")) }, noExtras},
 	{"untrack", following, func(v int) []*draft { return version(v, untrack("bob", "B")) }, noExtras},
-	{"revoke signature", following, nil, func(w *world, links []*Link) Extras { return Extras{Lease: w.leaseFor(links[0])} }},
+	{"revoke signature", following, nil, leased},
+	{"proof", twoDevices, func(v int) []*draft { return version(v, social("twitter", "alice", "B")) }, noExtras},
+	{"web site", twoDevices, func(v int) []*draft { return version(v, site("https:", "example.org", "A")) }, noExtras},
+	{"domain", twoDevices, func(v int) []*draft { return version(v, site("dns", "example.org", "A")) }, noExtras},
+	{"proof instead", following,
+		func(v int) []*draft { return version(v, social("gubble.social", "alice", "B", firstFollow)) }, leased},
+	{"currency", twoDevices,
+		func(v int) []*draft {
+			return version(v, currency("bitcoin", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy", "A"))
+		}, noExtras},
+	{"currency instead", following,
+		func(v int) []*draft {
+			return version(v, currency("zcash.t", "t1c3Ebc6FBbWuirNrjJ6HbS4KHLb6Dbh5xL", "B", firstFollow))
+		}, leased},
+	{"rename", twoDevices, func(v int) []*draft { return version(v, rename("B", "A", "tablet", "mobile")) }, noExtras},
+	{"wallet", twoDevices, young(func() *draft { return wallet("W", "A") }), noExtras},
+	{"vouch", twoDevices, young(func() *draft { return vouchFor("bob", "A") }), noExtras},
+	{"vouch instead", following, young(func() *draft { return vouchFor("bob", "B", firstFollow) }), leased},
+	{"reaction", twoDevices, young(func() *draft { return reactTo("carol", "A") }), noExtras},
+}
+
+// firstFollow stands for the follow of the world of that name, which is the signature
+// that any statement may come in place of.
+var firstFollow = kbsig.SigIDBase{1}
+
+func leased(w *world, links []*Link) Extras {
+	if links[0].Revoke == nil { // it was what a mutant lacks
+		return Extras{}
+	}
+	return Extras{Lease: w.leaseFor(links[0])}
+}
+
+// young is a batch of a type that there is in version 2 only.
+func young(d func() *draft) func(int) []*draft {
+	return func(v int) []*draft {
+		if v == 1 {
+			return nil
+		}
+		return version(v, d())
+	}
+}
+
+// drafts are the scene's requests in its world, nil if there are none of version v.
+func (sc scene) drafts(w *world, v int) []*draft {
+	if sc.batch == nil {
+		return version(v, revokeSig("A", w.st.Tracks[0].SigID))
+	}
+	ds := sc.batch(v)
+	for _, d := range ds {
+		if r, ok := d.body["revoke"].(obj); ok && r["sig_id"] == firstFollow.SigID() {
+			r["sig_id"] = w.st.Tracks[0].SigID.SigID()
+		}
+	}
+	return ds
 }
 
 // harmless are the places in the inner JSON where another value is as good to
@@ -98,6 +151,10 @@ var harmless = []struct{ path, what, why string }{
 	{`body\.track\.remote_proofs.*`, `.*`, "compared by the follower's own clients with what they see"},
 	{`body\.per_user_key\.encryption_kid`, `flip`, "another key that nobody has; the reverse signature is over it"},
 	{`body\.subkey\.kid|body\.device\.kid`, `flip`, "caught where the two differ"},
+	{`body\.service\.(username|name|hostname|domain)`, `flip|upper|longer|shorter`, "somebody else elsewhere, if there can be such a name"},
+	{`body\.(service|cryptocurrency|wallet)\.entropy`, `flip|upper`, "random"},
+	{`body\.wot_(vouch|react)`, `flip`, "stands for something else; whoever keeps that compares"},
+	{`body\.revoke`, `drop`, "takes nothing back; of a revoke link nothing would be left"},
 	{`high_skip`, `add`, "nowhere is where the first link's must point; later links are refused with it"},
 	{`seq_type`, `add1`, "1 is what its absence means"},
 }
@@ -196,7 +253,7 @@ func member(doc []byte, path string, v *kbsig.JSONValue, i int) []mutant {
 // changes gives other values for one value.
 func changes(text string, v *kbsig.JSONValue) map[string]string {
 	out := map[string]string{"null": "null", "object": "{}", "array": "[]", "true": "true", "in array": "[" + text + "]"}
-	delete(out, map[kbsig.JSONKind]string{kbsig.JSONNull: "null"}[v.Kind])
+	delete(out, map[kbsig.JSONKind]string{kbsig.JSONNull: "null", kbsig.JSONBool: text}[v.Kind])
 	switch v.Kind {
 	case kbsig.JSONInt:
 		out["inc"], out["dec"] = strconv.FormatInt(v.Int+1, 10), strconv.FormatInt(v.Int-1, 10)
@@ -272,11 +329,7 @@ func TestMutants(t *testing.T) {
 	for _, sc := range scenes {
 		for _, v := range []int{1, 2} {
 			w := sc.setup(t)
-			batch := sc.batch
-			if batch == nil {
-				id := w.st.Tracks[0].SigID
-				batch = func(v int) []*draft { return version(v, revokeSig("A", id)) }
-			}
+			batch := func(v int) []*draft { return sc.drafts(w, v) }
 			for i := range batch(v) {
 				for n, m := range mutantsOf(w, batch(v), i) {
 					if testing.Short() && n%16 != i {
@@ -324,7 +377,7 @@ func tryMutant(w *world, sc scene, ds []*draft, i int, m mutant) (*State, []*Lin
 		if j == i {
 			text := m.text
 			if !strings.HasSuffix(m.path, "reverse_sig") {
-				text = resign(text, map[string]string{"sibkey": "B", "per_user_key": d.puk}[d.typ])
+				text = resign(text, map[string]string{"sibkey": "B", "per_user_key": d.puk, "wallet.stellar": "W"}[d.typ])
 			}
 			p = w.signText(d, text)
 		}
@@ -373,6 +426,7 @@ func writeChain(t testing.TB, out *json.Encoder, name string, w *world, st *Stat
 // wanted is what a client should make of the chain.
 func wanted(s *State) map[string]any {
 	sib, sub, tracks, devices := []string{}, []string{}, []string{}, map[string]string{}
+	proofs, money := []string{}, []string{}
 	for _, k := range s.Keys {
 		switch {
 		case !s.KeyActive(k):
@@ -390,5 +444,19 @@ func wanted(s *State) map[string]any {
 			devices[d.ID.String()] = fmt.Sprintf("%s/%s/%d", d.Type, d.Name, d.Status)
 		}
 	}
-	return map[string]any{"Sibkeys": sib, "Subkeys": sub, "Tracks": tracks, "Devices": devices, "PUKGen": s.PUKGeneration()}
+	for _, p := range s.ActiveProofs() {
+		if p.Social() {
+			proofs = append(proofs, p.Username+"@"+p.Name)
+		} else {
+			proofs = append(proofs, strings.TrimSuffix(p.Protocol, ":")+"://"+p.Host)
+		}
+	}
+	for _, c := range s.Currencies {
+		money = append(money, c.Address)
+	}
+	account := ""
+	if s.Wallet != nil {
+		account = s.Wallet.Address
+	}
+	return map[string]any{"Proofs": proofs, "Money": money, "Account": account, "Sibkeys": sib, "Subkeys": sub, "Tracks": tracks, "Devices": devices, "PUKGen": s.PUKGeneration()}
 }

@@ -22,6 +22,10 @@ import (
 //	    sibkey B by=A name=phone type=mobile
 //	    subkey B | puk P1 by=A gen=1 | revoke B by=A type=mobile
 //	    track bob by=A | untrack bob by=A | revokesig bob by=A
+//	    proof twitter:bob by=A | proof https:example.org by=A | revokelink 7 by=A
+//	    currency 1Address by=A kind=bitcoin | wallet W by=A | rename A by=A name=x
+//	    vouch v1 by=A | react r1 by=A      what they stand for is not in the chain
+//	    options of proof, currency and vouch: instead=7, a link by its seqno
 //	    options of every link: v= seqno= prev= ctime= root= eldest= user= skip=
 //	apply                            the same without the rules of requests
 //	again                            the last request once more
@@ -139,7 +143,31 @@ func (p *picture) say(err error) string {
 	if s.Deleted {
 		out += ", deleted"
 	}
-	return out + "\n"
+	return out + statementsOf(s) + "\n"
+}
+
+// statementsOf lists what somebody says and has not taken back, by link.
+func statementsOf(s *State) string {
+	out := ""
+	for _, v := range s.Proofs {
+		out += fmt.Sprintf(", proof %d %s%s", v.Seqno, v.Key(), v.Username)
+		if v.Superseded {
+			out += " (past)"
+		}
+	}
+	for _, v := range s.Currencies {
+		out += fmt.Sprintf(", %s %d", v.Kind, v.Seqno)
+	}
+	for _, v := range s.Vouches {
+		out += fmt.Sprintf(", vouch %d", v.Seqno)
+	}
+	for _, v := range s.Reactions {
+		out += fmt.Sprintf(", reaction %d", v.Seqno)
+	}
+	if s.Wallet != nil {
+		out += fmt.Sprintf(", wallet %d", s.Wallet.Seqno)
+	}
+	return out
 }
 
 // line is a link in the picture language: words and options.
@@ -223,20 +251,56 @@ func (p *picture) draft(ln line) *draft {
 		t, _ := p.st.Follows(kbsig.UIDOf(kbsig.Username(ln.who)))
 		d = revokeSig(by, t.SigID)
 	case "revokelink": // a signature by its seqno
-		n, _ := strconv.Atoi(ln.who)
-		l, err := p.records[n-1].Link()
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		d = revokeSig(by, l.SigID)
+		d = revokeSig(by, p.sigOf(ln.who))
 	default:
-		p.t.Fatalf("no such link: %s", ln.kind)
+		d = p.statement(ln, by)
 	}
 	if v := ln.get("v", ""); v != "" {
 		d.v, _ = strconv.Atoi(v)
 	}
 	d.edit = func(inner obj) { p.bend(ln, inner) }
 	return d
+}
+
+// sigOf is the signature of a link by its seqno.
+func (p *picture) sigOf(seqno string) kbsig.SigIDBase {
+	n, _ := strconv.Atoi(seqno)
+	l, err := p.records[n-1].Link()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return l.SigID
+}
+
+// statement is a draft of what somebody says about oneself or others.
+func (p *picture) statement(ln line, by string) *draft {
+	var instead []kbsig.SigIDBase
+	if n := ln.get("instead", ""); n != "" {
+		instead = append(instead, p.sigOf(n))
+	}
+	switch ln.kind {
+	case "proof":
+		service, name, _ := strings.Cut(ln.who, ":")
+		switch service {
+		case "http", "https":
+			return site(service+":", name, by)
+		case "dns":
+			return site(service, name, by)
+		}
+		return social(service, name, by, instead...)
+	case "currency":
+		return currency(strings.ReplaceAll(ln.get("kind", "bitcoin"), " ", "."), ln.who, by, instead...)
+	case "wallet":
+		return wallet(ln.who, by)
+	case "vouch":
+		return vouchFor(ln.who, by, instead...)
+	case "react":
+		return reactTo(ln.who, by)
+	case "rename":
+		return rename(ln.who, by, ln.get("name", "x"), ln.get("type", "desktop"))
+	}
+	p.t.Fatalf("no such link: %s", ln.kind)
+	return nil
 }
 
 // bend applies the options that make a link wrong.

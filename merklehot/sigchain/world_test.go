@@ -127,6 +127,9 @@ func (w *world) frame(d *draft, seqno kbsig.Seqno, prev kbsig.LinkID, eldest kbs
 	if seqno > 1 {
 		inner["prev"] = prev.String()
 	}
+	if ignorableTypes[kbsig.LinkTypeOf(d.typ, false)] {
+		inner["ignore_if_unsupported"] = true
+	}
 	return inner
 }
 
@@ -177,6 +180,7 @@ func (w *world) outer(inner []byte) []byte {
 		}
 		Seqno    int64
 		Prev     string
+		Ignore   bool `json:"ignore_if_unsupported"`
 		HighSkip *struct {
 			Seqno int64
 			Hash  string
@@ -184,7 +188,7 @@ func (w *world) outer(inner []byte) []byte {
 	}
 	_ = json.Unmarshal(inner, &v)
 	o := kbsig.Outer{Fields: 7, Seqno: kbsig.Seqno(max(v.Seqno, 0)), Curr: kbsig.LinkIDOf(inner),
-		Type: kbsig.LinkTypeOf(v.Body.Type, v.Body.Revoke != nil)}
+		Type: kbsig.LinkTypeOf(v.Body.Type, v.Body.Revoke != nil), IgnoreIfUnsupported: v.Ignore}
 	o.Prev, _ = kbsig.ParseLinkID(v.Prev)
 	if v.HighSkip != nil {
 		o.Fields = 9

@@ -18,6 +18,11 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 	t.Parallel()
 	s := newScene(t)
 	device := kbsig.DeviceID{15: 0x18}
+	for _, name := range []string{"alice", "bobby"} {
+		if err := s.signUp(name, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var tokens []SessionTokens
 	s.must(func(tx *store.Tx) error {
 		for i := range 4 {

@@ -124,7 +124,7 @@ func newNode(w World, cfg config.Config, log *slog.Logger) *node {
 
 func (n *node) run(ctx context.Context, ready func(Bound) error) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
-	for _, step := range []func() error{n.openData, n.checkClock, n.startRoots, n.openArchive, n.openNews, n.openCertificates, n.buildDoors, n.listen} {
+	for _, step := range []func() error{n.openData, n.checkClock, n.startRoots, n.openArchive, n.openNews, n.openCertificates, n.buildDoors, n.makePeople, n.listen} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -1,0 +1,64 @@
+package preset
+
+import "github.com/keystead/keystead/compat/kbsig"
+
+// person is one ready-made account: what its owner has done with it, in order.
+type person struct {
+	name     kbsig.Username
+	fullName string
+	deeds    []deed
+}
+
+// deed is one thing that a person did; it posts as many links as links says.
+type deed interface{ links() int64 }
+
+type (
+	// begins is the first device: eldest key, encryption key and per-user key.
+	begins struct{ device string }
+	// adds is another device, by the first one.
+	adds struct {
+		device string
+		kind   string
+	}
+	// proves is an account elsewhere.
+	proves struct{ service, username string }
+	// hosts is a web site.
+	hosts struct{ protocol, hostname string }
+	// follows is somebody made before.
+	follows struct{ name kbsig.Username }
+)
+
+func (begins) links() int64  { return 3 }
+func (adds) links() int64    { return 2 }
+func (proves) links() int64  { return 1 }
+func (hosts) links() int64   { return 1 }
+func (follows) links() int64 { return 1 }
+
+// Kinds of devices. client: go/protocol/keybase1/device.go
+const (
+	desktop = "desktop"
+	paper   = "backup"
+)
+
+// people are the ready-made accounts, in the order of their making. Names, services and
+// numbers of devices are what the client's tests ask for; the rest is ours.
+// client: go/engine/id_test.go, go/engine/identify2_test.go, go/uidmap/servicemap_test.go,
+// go/saltpackkeys/saltpack_recipient_keyfinder_engine_test.go
+var people = []person{
+	{"t_alice", "", []deed{begins{"home computer"}}},
+	{"t_bob", "", []deed{begins{"home computer"}}},
+	{"t_charlie", "", []deed{begins{"home computer"}}},
+	{"t_doug", "", []deed{begins{"home computer"}}},
+	{"t_ellen", "", nil}, // who has no keys
+	{"t_frank", "", []deed{begins{"home computer"}}},
+	{"t_george", "", []deed{begins{"home computer"}, adds{"office computer", desktop}, adds{"laptop", desktop}}},
+	{"t_helen", "", []deed{begins{"home computer"}}},
+	{"t_kb", "Joe Keybaser", []deed{begins{"home computer"}, adds{"laptop", desktop}}},
+	{"t_mike", "", []deed{begins{"home computer"}}},
+	{"t_rebecca", "", []deed{begins{"home computer"}}},
+	{"t_rosetta", "", []deed{begins{"home computer"}}},
+	{"t_tracy", "", []deed{
+		begins{"home computer"}, adds{"good paper", paper},
+		follows{"t_alice"},
+	}},
+}

@@ -97,6 +97,9 @@ func keyMulti(c *call) (any, error) {
 	if err := c.body(&req); err != nil {
 		return nil, err
 	}
+	if req.isNothing() {
+		return none{}, nil
+	}
 	p, err := req.post()
 	if err != nil {
 		return nil, err
@@ -112,6 +115,13 @@ func keyMulti(c *call) (any, error) {
 		}
 	}
 	return none{}, nil
+}
+
+// isNothing reports a list of no links, and nothing beside it: there is nothing to do.
+// client: go/service/apiserver_test.go:TestAPIServerPostJSON
+func (m *keyMultiJSON) isNothing() bool {
+	return m.Sigs != nil && len(m.Sigs) == 0 && m.PUK == nil && m.UserEK == nil && m.UserEKRebox == nil &&
+		len(m.DeviceEKs) == 0 && m.Lease == "" && m.Stellar == nil
 }
 
 // post turns the request into named types.

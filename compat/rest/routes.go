@@ -57,6 +57,7 @@ func (s *Server) table() []route {
 		// Accounts and sessions: login.go, invitations.go, passphrase.go, account.go
 		{"signup", post, authNone, rateSignUp, 0, refused, signUp},
 		{"getsalt", get, authNone, rateLookup, 0, reads, getSalt},
+		{"getsalt", post, authNone, rateLookup, 0, reads, getSalt},
 		{"login", post, authNone, rateLogin, 0, anew, login},
 		{"new_session", post, authRequired, rateSession, 0, anew, newSession},
 		{"sesscheck", get, authRequired, rateOwn, 0, reads, sessionCheck},

@@ -158,15 +158,23 @@ func (d device) section(whole bool) map[string]any {
 func firstDevice(p person) (device, error) {
 	for _, d := range p.deeds {
 		if d, ok := d.(begins); ok {
-			return newDevice(p.name, d.device, desktop)
+			return d.make(p.name)
 		}
 	}
 	return device{}, fmt.Errorf("%s has no device", p.name)
 }
 
+func (d begins) make(n kbsig.Username) (device, error) {
+	dev, err := newDevice(n, d.device, desktop)
+	if err == nil && d.id != "" {
+		dev.id, err = kbsig.ParseDeviceID(d.id)
+	}
+	return dev, err
+}
+
 // begin makes the first device. client: go/engine/device_keygen.go:DeviceKeygen.Push
 func (b *batch) begin(d begins) error {
-	dev, err := newDevice(b.who.name, d.device, desktop)
+	dev, err := d.make(b.who.name)
 	if err != nil {
 		return err
 	}
@@ -243,7 +251,7 @@ func (m maker) keepDevice(ctx context.Context, p person, d deed) error {
 	var err error
 	switch d := d.(type) {
 	case begins:
-		dev, err = newDevice(p.name, d.device, desktop)
+		dev, err = d.make(p.name)
 	case adds:
 		dev, err = newDevice(p.name, d.device, d.kind)
 	default:

@@ -14,7 +14,10 @@ type deed interface{ links() int64 }
 
 type (
 	// begins is the first device: eldest key, encryption key and per-user key.
-	begins struct{ device string }
+	begins struct {
+		device string
+		id     string // in hex, where tests ask for it; derived where they do not
+	}
 	// adds is another device, by the first one.
 	adds struct {
 		device string
@@ -42,23 +45,23 @@ const (
 
 // people are the ready-made accounts, in the order of their making. Names, services and
 // numbers of devices are what the client's tests ask for; the rest is ours.
-// client: go/engine/id_test.go, go/engine/identify2_test.go, go/uidmap/servicemap_test.go,
+// client: go/engine/id_test.go, go/libkb/upak_loader_test.go, go/engine/identify2_test.go, go/uidmap/servicemap_test.go,
 // go/saltpackkeys/saltpack_recipient_keyfinder_engine_test.go
 var people = []person{
-	{"t_alice", "", []deed{begins{"home computer"}}},
-	{"t_bob", "", []deed{begins{"home computer"}}},
-	{"t_charlie", "", []deed{begins{"home computer"}}},
-	{"t_doug", "", []deed{begins{"home computer"}}},
+	{"t_alice", "", []deed{begins{device: "home computer"}}},
+	{"t_bob", "", []deed{begins{device: "home computer"}}},
+	{"t_charlie", "", []deed{begins{device: "home computer"}}},
+	{"t_doug", "", []deed{begins{device: "home computer"}}},
 	{"t_ellen", "", nil}, // who has no keys
-	{"t_frank", "", []deed{begins{"home computer"}}},
-	{"t_george", "", []deed{begins{"home computer"}, adds{"office computer", desktop}, adds{"laptop", desktop}}},
-	{"t_helen", "", []deed{begins{"home computer"}}},
-	{"t_kb", "Joe Keybaser", []deed{begins{"home computer"}, adds{"laptop", desktop}}},
-	{"t_mike", "", []deed{begins{"home computer"}}},
-	{"t_rebecca", "", []deed{begins{"home computer"}}},
-	{"t_rosetta", "", []deed{begins{"home computer"}}},
+	{"t_frank", "", []deed{begins{device: "home computer"}}},
+	{"t_george", "", []deed{begins{device: "home computer"}, adds{"office computer", desktop}, adds{"laptop", desktop}}},
+	{"t_helen", "", []deed{begins{device: "home computer"}}},
+	{"t_kb", "Joe Keybaser", []deed{begins{device: "home computer"}, adds{"laptop", desktop}}},
+	{"t_mike", "", []deed{begins{device: "home computer"}}},
+	{"t_rebecca", "", []deed{begins{device: "home computer"}}},
+	{"t_rosetta", "", []deed{begins{device: "home computer"}}},
 	{"t_tracy", "", []deed{
-		begins{"home computer"}, adds{"good paper", paper},
+		begins{"work", "e5f7f7ca6b6277de4d2c45f57b767f18"}, adds{"good paper", paper},
 		follows{"t_alice"},
 	}},
 }

@@ -40,12 +40,17 @@ type model struct {
 	devices map[client.DeviceID]bool // true: active
 	names   map[string]bool          // of devices, in their comparable form
 	puk     int
-	follows map[client.UID]string // the id of the link's signature
-	over    []string              // ids of follows that have ended
+	nameOf  map[client.DeviceID]string
+	follows map[client.UID][]string // the ids of the links' signatures, the newest last
+	money   []string                // ids of currency addresses
+	over    []string                // ids of statements that were taken back
 }
 
 func newModel() *model {
-	return &model{devices: map[client.DeviceID]bool{}, names: map[string]bool{}, follows: map[client.UID]string{}}
+	return &model{
+		devices: map[client.DeviceID]bool{}, names: map[string]bool{}, nameOf: map[client.DeviceID]string{},
+		follows: map[client.UID][]string{},
+	}
 }
 
 func plain(name string) string {
@@ -58,7 +63,7 @@ func plain(name string) string {
 }
 
 func (m *model) add(id client.DeviceID, name string, links int) {
-	m.devices[id], m.names[plain(name)] = true, true
+	m.devices[id], m.names[plain(name)], m.nameOf[id] = true, true, name
 	m.links += links
 }
 
@@ -108,6 +113,7 @@ type town struct {
 	// stepsMax is when it ends.
 	stepsMax int
 	did      map[string][2]int // by deed: accepted, refused
+	vouches  map[pair]vouched  // not taken back
 }
 
 // TestHistories proves that a server accepts what it should and nothing else: random
@@ -120,6 +126,7 @@ func TestHistories(t *testing.T) {
 	l := newLab(t)
 	c := &town{
 		t: t, r: l.mustStart(t), w: strictWitness(), rng: rand.New(rand.NewPCG(*seedFlag, 5)), did: map[string][2]int{},
+		vouches:  map[pair]vouched{},
 		stepsMax: figure(stepsFlag, 1000, 150),
 	}
 	for c.steps < c.stepsMax && !t.Failed() {
@@ -189,6 +196,7 @@ func (c *town) step() {
 	deeds := []func(context.Context, *person, *seat){
 		c.follow, c.follow, c.follow, c.follow, c.unfollow, c.unfollow, c.addDevice, c.addDevice, c.addPaper,
 		c.loginPaper, c.revokeDevice, c.roll, c.revokeSig, c.revokeSig, c.ephemeral, c.raceFollows, c.raceRevoke,
+		c.currency, c.currency, c.wallet, c.rename, c.vouch, c.vouch, c.react, c.react,
 	}
 	deeds[c.rng.IntN(len(deeds))](ctx, p, s)
 }
@@ -266,10 +274,7 @@ func (c *town) follow(ctx context.Context, p *person, s *seat) {
 }
 
 func (c *town) followed(p *person, s *seat, them client.UID) {
-	if old, ok := p.follows[them]; ok {
-		p.over = append(p.over, old)
-	}
-	p.follows[them] = s.Sent[0].SigID.SigID()
+	p.follows[them] = append(p.follows[them], s.Sent[0].SigID.SigID())
 	p.links++
 	s.known = p.links
 }
@@ -277,12 +282,12 @@ func (c *town) followed(p *person, s *seat, them client.UID) {
 func (c *town) unfollow(ctx context.Context, p *person, s *seat) {
 	them := c.other(p)
 	want := s.want(p)
-	id, ok := p.follows[them]
+	ids, ok := p.follows[them]
 	if want == 0 && !ok {
 		want = codeInput
 	}
 	if c.expect(p, "unfollow", want, s.Unfollow(ctx, them)) {
-		p.over = append(p.over, id)
+		p.over = append(p.over, ids...)
 		delete(p.follows, them)
 		p.links++
 		s.known = p.links
@@ -365,7 +370,7 @@ func (c *town) roll(ctx context.Context, p *person, s *seat) {
 
 // revokeSig takes back a follow that stands, one that has ended, or somebody else's.
 func (c *town) revokeSig(ctx context.Context, p *person, s *seat) {
-	ids := slices.Sorted(maps.Values(p.follows))
+	ids := c.said(p)
 	var id string
 	want := s.want(p)
 	switch {
@@ -378,7 +383,7 @@ func (c *town) revokeSig(ctx context.Context, p *person, s *seat) {
 		for _, o := range c.all {
 			for _, theirs := range o.follows {
 				if o != p {
-					id = theirs
+					id = theirs[0]
 				}
 			}
 		}
@@ -390,8 +395,7 @@ func (c *town) revokeSig(ctx context.Context, p *person, s *seat) {
 		return
 	}
 	if c.expect(p, "revoke signature", want, s.RevokeSigs(ctx, id)) {
-		maps.DeleteFunc(p.follows, func(_ client.UID, sig string) bool { return sig == id })
-		p.over = append(p.over, id)
+		c.forget(p, id)
 		p.links++
 		s.known = p.links
 	}
@@ -532,7 +536,7 @@ func (c *town) look(p *person) {
 	}
 	for _, s := range p.seats {
 		if p.devices[s.Device.ID] && c.rng.IntN(len(p.seats)) == 0 {
-			if err := errors.Join(s.FetchPUKs(ctx, s.Device), second(s.DeviceEKs(ctx))); err != nil {
+			if err := errors.Join(s.FetchPUKs(ctx, s.Device), second(s.DeviceEKs(ctx)), c.web(ctx, p, s)); err != nil {
 				fail("by a device of their own: %v", err)
 			}
 			if len(s.PUKs) != p.puk {
@@ -543,7 +547,7 @@ func (c *town) look(p *person) {
 	}
 }
 
-func mapKeys(m map[client.UID]string) map[string]bool {
+func mapKeys(m map[client.UID][]string) map[string]bool {
 	out := map[string]bool{}
 	for u := range m {
 		out[u.String()] = true

@@ -30,6 +30,7 @@ type cast struct {
 	alice, bob *client.Account
 	tablet     *client.Device
 	follow     string // the id of the link's signature
+	vouch      string // of alice for bob, likewise
 	lease      string
 }
 
@@ -79,6 +80,32 @@ var scenes = []scene{
 	}},
 	{"clone token", "device/clone_detection_token", func(ctx context.Context, c *cast) error {
 		_, _, err := c.alice.CloneToken(ctx, c.alice.Device, [16]byte{1}, [16]byte{2})
+		return err
+	}},
+	{"currency", "sig/post", func(ctx context.Context, c *cast) error {
+		_, err := c.alice.Currency(ctx, "bitcoin", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy", "")
+		return err
+	}},
+	{"currency instead", "sig/post", func(ctx context.Context, c *cast) error {
+		_, err := c.alice.Currency(ctx, "zcash.t", "t1c3Ebc6FBbWuirNrjJ6HbS4KHLb6Dbh5xL", c.follow)
+		return err
+	}},
+	{"rename", "sig/post", func(ctx context.Context, c *cast) error {
+		return c.alice.RenameDevice(ctx, c.tablet.ID, "another name")
+	}},
+	{"wallet", "key/multi", func(ctx context.Context, c *cast) error {
+		return c.alice.SetWallet(ctx, client.NewSigningKey(client.Seed{7}))
+	}},
+	{"vouch", "sig/multi", func(ctx context.Context, c *cast) error {
+		_, err := c.bob.Vouch(ctx, c.alice.Me, "we met <here> & there", "")
+		return err
+	}},
+	{"vouch again", "sig/multi", func(ctx context.Context, c *cast) error {
+		_, err := c.alice.Vouch(ctx, c.bob.Me, "we met again", c.vouch)
+		return err
+	}},
+	{"react", "sig/multi", func(ctx context.Context, c *cast) error {
+		_, err := c.bob.React(ctx, c.vouch, true)
 		return err
 	}},
 	{"links by sig/multi", "sig/multi", func(ctx context.Context, c *cast) error {
@@ -165,9 +192,9 @@ var harmless = []struct{ scene, path, what, why string }{
 
 // The kinds of scenes.
 const (
-	jsonScenes = `first device|another device|revoke a device|roll|links by sig/multi`
-	linkScenes = jsonScenes + `|follow|unfollow|revoke a signature`
-	formScenes = `sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token`
+	jsonScenes = `first device|another device|revoke a device|roll|wallet|vouch|vouch again|react|links by sig/multi`
+	linkScenes = jsonScenes + `|follow|unfollow|revoke a signature|currency|currency instead|rename`
+	formScenes = `sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|currency|currency instead|rename`
 )
 
 func isHarmless(scene string, m mutant) bool {
@@ -248,6 +275,8 @@ func setScene(t *testing.T, sc scene) *stage {
 	must(err)
 	must(c.alice.Follow(ctx, c.bob.UID))
 	c.follow = c.alice.Posted[len(c.alice.Posted)-1].SigID.SigID()
+	c.vouch, err = c.alice.Vouch(ctx, c.bob.Me, "we met", "")
+	must(err)
 	must(second(c.alice.PostDeviceEK(ctx, c.tablet)))
 	must(second3(c.alice.CloneToken(ctx, c.alice.Device, [16]byte{}, [16]byte{1})))
 	reply, err := srv.Post(ctx, "downgrade/key", url.Values{"kids": {c.tablet.Sig.KID().String()}}, c.alice.NIST(c.alice.Device))

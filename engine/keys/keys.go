@@ -26,6 +26,7 @@
 //	f       uid, other uid                  follow                              merklehot/directory
 //	F       uid, other uid                  follower                            merklehot/directory
 //	R       uid, reset seqno                reset chain entry as hashed         merklehot/identity
+//	W       uid                             reset that waits                    engine/autoreset
 //	L       uid, lease id                   downgrade lease                     merklehot/identity
 //	Z       uid, side, other uid            vouch                               merklehot/vouches
 //	P       fingerprint, kid, uid           PGP key of a user, or a subkey      merklehot/directory

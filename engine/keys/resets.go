@@ -35,3 +35,12 @@ func PUKPrevs(u kbsig.UID) []byte { return cat(prefixPUKPrev, u[:]) }
 
 // UserEKBoxesOf is the prefix of all boxes of a user's ephemeral keys.
 func UserEKBoxesOf(u kbsig.UID) []byte { return cat(prefixUserEKBox, u[:]) }
+
+// prefixAutoreset is the family of resets that wait.
+const prefixAutoreset = 'W'
+
+// Autoreset is the key of the reset that a user has asked for and that waits.
+func Autoreset(u kbsig.UID) []byte { return cat(prefixAutoreset, u[:]) }
+
+// Autoresets is the prefix of all resets that wait.
+func Autoresets() []byte { return []byte{prefixAutoreset} }

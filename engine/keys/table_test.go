@@ -151,6 +151,7 @@ var rows = []row{
 			return ok && u == p.u && side == VouchFor && o == p.other
 		},
 	},
+	{"Autoreset", 'W', func(p parts) []byte { return Autoreset(p.u) }, fieldsOf(uid), nil},
 	{"Lease", 'L', func(p parts) []byte { return Lease(p.u, p.id16) }, fieldsOf(uid, id16), nil},
 	{
 		"PGPFinger", 'P', func(p parts) []byte { return PGPFinger(p.h20, p.kid, p.u) },
@@ -251,6 +252,7 @@ var ranges = map[string]struct {
 	"Follows":         {"Follow", 1, func(p parts) []byte { return Follows(p.u) }},
 	"Followers":       {"Follower", 1, func(p parts) []byte { return Followers(p.u) }},
 	"Resets":          {"Reset", 1, func(p parts) []byte { return Resets(p.u) }},
+	"Autoresets":      {"Autoreset", 0, func(parts) []byte { return Autoresets() }},
 	"ActiveDevices":   {"ActiveDevice", 1, func(p parts) []byte { return ActiveDevices(p.u) }},
 	"PUKBoxesOf":      {"PUKBox", 1, func(p parts) []byte { return PUKBoxesOf(p.u) }},
 	"PUKPrevs":        {"PUKPrev", 1, func(p parts) []byte { return PUKPrevs(p.u) }},

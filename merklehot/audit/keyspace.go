@@ -8,6 +8,7 @@ import (
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/jobs"
+	"github.com/keystead/keystead/engine/autoreset"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/people"
 	"github.com/keystead/keystead/engine/store"
@@ -68,6 +69,7 @@ var families = []family{
 	{name: "follow", key: keys.Follow(zero.uid, zero.uid), parts: "uu"},
 	{name: "follower", key: keys.Follower(zero.uid, zero.uid), parts: "uu"},
 	{name: "reset", key: keys.Reset(zero.uid, 1), parts: "un"},
+	{name: "waiting reset", key: keys.Autoreset(zero.uid), parts: "u", value: decodes[autoreset.Reset]},
 	{name: "lease", key: keys.Lease(zero.uid, [16]byte{}), parts: "ui", value: decodes[identity.Lease]},
 	{name: "vouch", key: keys.Vouch(zero.uid, keys.VouchFor, zero.uid), parts: "usu"},
 	{name: "PGP index entry", key: keys.PGPFinger([20]byte{}, zero.kid, zero.uid), parts: "fku"},

@@ -1,0 +1,97 @@
+package autoreset
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/events"
+	"github.com/keystead/keystead/engine/mail"
+	"github.com/keystead/keystead/engine/store"
+)
+
+// badge shows on all devices of u that a reset waits, or, with nil, that none does. A
+// reset that is ready has no end. client: go/client/warnings.go:PrintAccountResetWarning
+func badge(tx *store.Tx, u kbsig.UID, r *Reset) error {
+	n := events.News{To: u, Category: "autoreset", Replace: true}
+	if r != nil {
+		end := int64(0)
+		if r.Event == EventVerify {
+			end = r.End().UnixMilli()
+		}
+		n.Body = fmt.Appendf(nil, `{"end_time":%d,"active":true}`, end)
+	}
+	return events.Add(tx, n)
+}
+
+// letter is one of the mails that a reset sends.
+type letter int
+
+const (
+	mailVerify letter = iota
+	mailWaiting
+	mailWarning
+	mailReady
+	mailCancelled
+	mailDone
+)
+
+// letters have a subject and paragraphs. What stands in braces is filled in.
+var letters = map[letter]struct {
+	subject    string
+	paragraphs []string
+}{
+	mailVerify: {"Did you ask to reset your account?", []string{
+		"Somebody asked to reset the account {name} and could not give its password.",
+		"A reset removes all its devices and keys. What was encrypted for them can never be read again.",
+		"If that was you, open this link until {end}:\n\n{verify}",
+		"If it was not, do nothing. Nothing happens then.",
+	}},
+	mailWaiting: {"Your account will be reset", []string{
+		"A reset of the account {name} has been asked for and is waiting. It can be done from {end} on.",
+		"A reset removes all devices and keys of the account. What was encrypted for them can never be read again.",
+		"If you still have a device with this account, or did not ask for this, cancel it now:\n\n{cancel}",
+	}},
+	mailWarning: {"Your account will be reset soon", []string{
+		"The reset of the account {name} can be done from {end} on.",
+		"If you still have a device with this account, or did not ask for this, cancel it:\n\n{cancel}",
+	}},
+	mailReady: {"Your account can be reset now", []string{
+		"The reset of the account {name} has waited long enough. Until {end} it can be done:",
+		"If you know the password, log in with your client and say that you have none of the devices.",
+		"If you don't, open this link, which resets the account and gives you a new password:\n\n{finish}",
+		"If you don't want this any more, cancel it:\n\n{cancel}",
+	}},
+	mailCancelled: {"The reset of your account was cancelled", []string{
+		"The reset of the account {name} was cancelled. The account is as it was.",
+	}},
+	mailDone: {"Your account was reset", []string{
+		"The account {name} was reset. Its devices and keys are gone; the name is still yours.",
+		"Log in with your client to add a first device.",
+	}},
+}
+
+// write puts a letter into the post, if the account has an address. A letter that finds
+// no room is not worth failing for, except the one that everything waits for.
+func (s *Service) write(tx *store.Tx, acct *accounts.Account, r *Reset, which letter) error {
+	if acct.Email == "" {
+		return nil
+	}
+	site := s.o.Site()
+	fill := strings.NewReplacer(
+		"{name}", string(acct.Name),
+		"{end}", r.End().UTC().Format("Monday, 2 January 2006, 15:04 MST"),
+		"{verify}", site+s.Link(r, LinkVerify), "{cancel}", site+s.Link(r, LinkCancel), "{finish}", site+s.Link(r, LinkFinish),
+	)
+	err := mail.Send(tx, mail.Message{
+		To: acct.Email, Subject: letters[which].subject,
+		Text: fill.Replace(strings.Join(letters[which].paragraphs, "\n\n")) + "\n",
+	})
+	if errors.Is(err, mail.ErrMalformed) || (errors.Is(err, mail.ErrTooMuch) && which != mailVerify) {
+		return nil
+	}
+	return err
+}
+

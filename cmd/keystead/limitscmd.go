@@ -23,6 +23,7 @@ import (
 	"github.com/keystead/keystead/compat/rest"
 	"github.com/keystead/keystead/compat/rpc"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/autoreset"
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
@@ -82,6 +83,7 @@ func limitRooms() []limitRoom {
 		{"engine/accounts", "Accounts", accounts.LimitRows()},
 		{"engine/jobs", "Background work", jobs.LimitRows()},
 		{"engine/mail", "Messages to people", mail.LimitRows()},
+		{"engine/autoreset", "Resets that wait", autoreset.LimitRows()},
 		{"engine/keys", "Keys of records", keys.LimitRows()},
 		{"engine/events", "News on its way", events.LimitRows()},
 		{"engine/store", "The store", store.LimitRows()},

@@ -77,14 +77,6 @@ func phoneNumbers(*call) (any, error) {
 	}{[]any{}}, nil
 }
 
-// resetStatus: GET autoreset/status. No reset can have been asked for yet.
-// client: go/engine/account_reset.go
-func resetStatus(*call) (any, error) {
-	return struct {
-		ResetID *string `json:"reset_id"`
-	}{}, nil
-}
-
 // selfCheck: POST selfcheck. A revoked device does not get here, so nobody who does
 // is told to log out. client: go/libkb/logout.go:LogoutSelfCheck
 func selfCheck(*call) (any, error) {

@@ -17,6 +17,10 @@ const develInvitation = "202020202020202020202020"
 // develTable are the endpoints that only devel mode has.
 func develTable() []route {
 	return []route{
+		{"autoreset/timetravel", post, authOptional, ratePost, 0, refused, resetTravel},
+		{"autoreset/process_dev", post, authNone, rateLookup, 0, natural, resetProcess},
+		{"autoreset/status_dev", get, authOptional, rateLookup, 0, reads, resetStatusDevel},
+		{"test/accelerate_autoresetd", post, authOptional, rateLookup, 0, natural, resetProcess},
 		{"me", get, authRequired, rateOwn, 0, reads, aboutMe},
 		{"pkg/show", get, authOptional, rateRead, 0, reads, packageShow},
 		{"test/feature", post, authRequired, ratePost, 0, natural, testFeature},

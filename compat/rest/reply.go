@@ -11,6 +11,7 @@ import (
 
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/autoreset"
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
@@ -148,5 +149,7 @@ var errorTable = []struct {
 	{accounts.ErrHalves, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "the new password does not cover all devices; try again"}},
 	{accounts.ErrStaleGeneration, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "the password has been changed meanwhile; try again"}},
 	{identity.ErrSecretKey, status.Error{Code: status.KeyNotFound, Name: "KEY_NOT_FOUND", Desc: "the account has no active PGP key with this secret key"}},
+	{autoreset.ErrNone, status.Error{Code: status.NotFound, Name: "NOT_FOUND", Desc: "no reset of this account is under way"}},
+	{autoreset.ErrNotReady, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "the reset of this account has to wait"}},
 	{accounts.ErrNoToken, status.Error{Code: status.BadSession, Name: "BAD_SESSION", Desc: "bad or expired session token"}},
 }

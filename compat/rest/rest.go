@@ -29,6 +29,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -37,6 +38,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/autoreset"
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/observe"
@@ -80,11 +82,13 @@ type Options struct {
 	Store    *store.Store
 	Auth     *auth.Auth
 	Identity *identity.Service
-	Clock    clock.Clock
-	Rand     io.Reader
-	Logger   *slog.Logger
-	Metrics  *observe.Metrics
-	Devel    bool
+	// Autoreset keeps the resets that wait.
+	Autoreset *autoreset.Service
+	Clock     clock.Clock
+	Rand      io.Reader
+	Logger    *slog.Logger
+	Metrics   *observe.Metrics
+	Devel     bool
 	// Signup says who may make an account.
 	Signup accounts.SignupPolicy
 	// Revoked is told of a device whose revocation is durable, so that other doors
@@ -120,6 +124,8 @@ type Server struct {
 	// decoding is the memory for images that are being decoded.
 	decoding *limits.Budget
 	http     *fasthttp.Server
+
+	stretching sync.Mutex // a password
 }
 
 // New builds the door; Serve opens it.
@@ -214,6 +220,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	name, isAPI := endpointOf(path)
 	if !isAPI {
+		if s.servePage(ctx, path, s.addressOf(ctx)) {
+			return
+		}
 		ctx.Error("This is a Keystead server. Point a Keybase client at it; see its documentation.\n", fasthttp.StatusNotFound)
 		return
 	}

@@ -52,6 +52,8 @@ const (
 	mailPause = time.Hour
 	// linkBytes is the length of what makes a link secret, before hex.
 	linkBytes = 16
+	// TravelMax is how far a test may move a reset at a time.
+	TravelMax = 366 * 24 * time.Hour
 )
 
 // Errors of this package.

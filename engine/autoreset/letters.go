@@ -94,4 +94,3 @@ func (s *Service) write(tx *store.Tx, acct *accounts.Account, r *Reset, which le
 	}
 	return err
 }
-

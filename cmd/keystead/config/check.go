@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/keystead/keystead/engine/limits"
 )
@@ -35,6 +36,7 @@ func (c Config) Check() Problems {
 			k.mistake(p.field, "%q %s", clip(p.path), fault)
 		}
 	}
+	k.reset(c.Reset)
 	k.mail(c.Mail)
 	k.sms(c.SMS)
 	k.oneOf("signup.policy", c.Signup.Policy, "open", "invitation", "closed")
@@ -104,6 +106,21 @@ func pathFault(path string) string {
 		return "begins or ends with a space; take it out"
 	}
 	return ""
+}
+
+func (k *checker) reset(r Reset) {
+	for _, d := range []struct {
+		field    string
+		value    time.Duration
+		min, max time.Duration
+	}{
+		{"reset.delay", r.Delay, 0, resetDelayMax}, {"reset.delay_one_device", r.DelayOneDevice, 0, resetDelayMax},
+		{"reset.verify_within", r.VerifyWithin, verifyWithinMin, verifyWithinMax},
+	} {
+		if d.value < d.min || d.value > d.max || d.value%time.Second != 0 {
+			k.mistake(d.field, "%s is out of range; write %q to %q, in whole seconds", spellDuration(d.value), spellDuration(d.min), spellDuration(d.max))
+		}
+	}
 }
 
 // pair refuses a certificate without its key and a key without its certificate.

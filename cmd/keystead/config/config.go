@@ -28,6 +28,7 @@ type Config struct {
 	RPC     RPC     `toml:"rpc" doc:"The RPC door (framed msgpack: push messages and chat): what clients call KEYBASE_PUSH_SERVER_URI."`
 	Ops     Ops     `toml:"ops" doc:"The operator's listener: /healthz and /metrics."`
 	Signup  Signup  `toml:"signup" doc:"Who may make an account."`
+	Reset   Reset   `toml:"reset" doc:"Resets of accounts whose owner has none of the devices any more: they wait, so that whoever has a device can cancel them."`
 	Mail    Mail    `toml:"mail" doc:"The mail server by which this one writes to people: verification of addresses, resets, reminders of names. Without one nobody can verify an address here, and nothing that needs a mail works; the log and the counter keystead_messages_total say so. In devel mode nothing is sent, and mail stands in the log."`
 	SMS     SMS     `toml:"sms" doc:"How text messages reach telephones. Without it nobody can verify a telephone number here. In devel mode nothing is sent, and they stand in the log."`
 	Merkle  Merkle  `toml:"merkle" doc:"The tree of signed roots."`
@@ -68,6 +69,13 @@ type Ops struct {
 // Signup is the section about new accounts.
 type Signup struct {
 	Policy string `toml:"policy" doc:"Who may make an account: \"open\", everybody who reaches the REST door; \"invitation\", who has a code from keystead invite new (clients ask for it on the command line only, not in the desktop app); \"closed\", nobody. Those who have an account keep it under every policy."`
+}
+
+// Reset is the section about resets that wait.
+type Reset struct {
+	Delay          time.Duration `toml:"delay" doc:"How long a reset waits. From \"0s\" to \"2160h\"."`
+	DelayOneDevice time.Duration `toml:"delay_one_device" doc:"How long it waits where the account has one device or none, on which nobody might see it."`
+	VerifyWithin   time.Duration `toml:"verify_within" doc:"How long somebody who does not know the password has to open the link in the first mail. From \"1m\" to \"720h\"."`
 }
 
 // Mail is the section about the way out for mail.
@@ -123,6 +131,11 @@ const (
 	heartbeatMin = time.Minute
 	heartbeatMax = 24 * time.Hour
 	gapMaxMin    = 24 * time.Hour
+
+	resetDelayMax   = 90 * 24 * time.Hour
+	verifyWithinMin = time.Minute
+	verifyWithinMax = 30 * 24 * time.Hour
+
 	pathBytesMax = 4096 // of a path or an address
 	botBytesMax  = 2000 // of a featured bot
 	botsMax      = 1000
@@ -139,6 +152,7 @@ func Default() Config {
 		RPC:     RPC{Listen: "127.0.0.1:9911"},
 		Ops:     Ops{Listen: "127.0.0.1:3001"},
 		Signup:  Signup{Policy: "open"},
+		Reset:   Reset{Delay: 7 * 24 * time.Hour, DelayOneDevice: 5 * 24 * time.Hour, VerifyWithin: 3 * 24 * time.Hour},
 		Mail:    Mail{Port: 587, TLS: "starttls"},
 		Merkle:  Merkle{Heartbeat: time.Hour, GapMax: 90 * 24 * time.Hour},
 		Limits:  Limits{Exempt: []string{"127.0.0.0/8", "::1/128"}, TrustedProxies: []string{}, Rates: []string{}},

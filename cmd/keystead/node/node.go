@@ -287,6 +287,11 @@ func (n *node) buildDoors() error {
 	}
 	n.metrics = observe.New(n.reg)
 	n.startJobs()
+	ids := identity.New(n.store, n.Rand)
+	resets, err := n.startResets(ids)
+	if err != nil {
+		return err
+	}
 	rates, proxies, err := n.rates()
 	if err != nil {
 		return err
@@ -297,7 +302,7 @@ func (n *node) buildDoors() error {
 		return err
 	}
 	n.rest = rest.New(rest.Options{
-		Store: n.store, Auth: a, Identity: identity.New(n.store, n.Rand),
+		Store: n.store, Auth: a, Identity: ids, Autoreset: resets,
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
 		Revoked: func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },
 		Rates:   rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),

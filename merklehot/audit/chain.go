@@ -58,11 +58,12 @@ func (a *auditor) chain(u *user) error {
 			broken = true
 			return store.ErrStop
 		}
+		before := st
 		st = next
 		u.ends = append(u.ends, end{l.ID, l.SigID})
 		u.points[point{st.Tail, st.Resets.Seqno}] = leafOf(st)
 		a.links++
-		if err := a.linkIndexes(u, l); err != nil {
+		if err := a.linkIndexes(u, before, l); err != nil {
 			return err
 		}
 		return resets()
@@ -217,8 +218,9 @@ func (a *auditor) chainHas(u kbsig.UID, k kbsig.KID) bool {
 	return false
 }
 
-// linkIndexes checks that a link is found by its signature, and its keys by their ids.
-func (a *auditor) linkIndexes(u *user, l *sigchain.Link) error {
+// linkIndexes checks that a link is found by its signature, and its keys by their ids. A
+// key that came back after a reset was looked at where it came first.
+func (a *auditor) linkIndexes(u *user, before *sigchain.State, l *sigchain.Link) error {
 	k := keys.SigID(l.SigID)
 	place, err := store.Load[identity.SigPlace](a.r, k)
 	switch {
@@ -237,7 +239,7 @@ func (a *auditor) linkIndexes(u *user, l *sigchain.Link) error {
 		return a.pgpIndexes(u, l)
 	}
 	var added []kbsig.KID
-	if !l.Key.IsZero() {
+	if _, again := before.Key(l.Key); !l.Key.IsZero() && !again {
 		added = append(added, l.Key)
 	}
 	if l.PUK != nil {

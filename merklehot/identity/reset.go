@@ -6,6 +6,7 @@ import (
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/keyboxes"
@@ -97,6 +98,9 @@ func (s *Service) reset(tx *store.Tx, req ResetRequest) ([]kbsig.DeviceID, error
 			return nil, err
 		}
 	}
+	if err := tellReset(tx, acct); err != nil {
+		return nil, err
+	}
 	noteLeaf(tx, next)
 	var ended []kbsig.DeviceID
 	for _, d := range st.ActiveDevices() {
@@ -150,6 +154,17 @@ func endIncarnation(tx *store.Tx, acct *accounts.Account, st, next *sigchain.Sta
 		accounts.Erase(tx, acct)
 	}
 	return syncFollows(tx, st, next)
+}
+
+// tellReset lets devices that are connected find out that they are no more, and takes
+// back what was shown of devices: it was about others than there will be.
+func tellReset(tx *store.Tx, acct *accounts.Account) error {
+	for _, category := range []string{newsDevice, newsRevoked} {
+		if err := events.Add(tx, events.News{To: acct.UID, Category: category, Replace: true}); err != nil {
+			return err
+		}
+	}
+	return add(tx, events.News{To: acct.UID, Category: newsKeys, Replace: true}, userNews{acct.UID.String(), string(acct.Name)})
 }
 
 func dropLeases(tx *store.Tx, u kbsig.UID) error {

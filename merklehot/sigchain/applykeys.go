@@ -11,9 +11,15 @@ import (
 
 // fresh refuses a key that anybody has ever used. Clients would let a key come
 // back to life. client: go/libkb/keyfamily.go:Delegate
+//
+// A device key of an incarnation that is over may serve its owner again: it is the same
+// person's, and clients count keys by incarnation.
+// client: go/libkb/keyfamily.go:ComputedKeyInfos
 func (s *State) fresh(kid kbsig.KID, env Env) error {
 	taken := s.knows(kid)
-	if !taken {
+	if k, ok := s.Key(kid); ok && k.Incarnation != s.Incarnation {
+		taken = false
+	} else if !taken {
 		var err error
 		if taken, err = env.KIDTaken(kid); err != nil {
 			return fmt.Errorf("key %s: %w", kid, err)

@@ -232,9 +232,13 @@ func (s *State) ActiveEncryptionKIDs() []kbsig.KID {
 // AllKIDs lists every key ever added: clients verify old links with revoked keys and
 // with those of old incarnations.
 func (s *State) AllKIDs() []kbsig.KID {
-	out := make([]kbsig.KID, len(s.Keys))
+	out := make([]kbsig.KID, 0, len(s.Keys))
+	seen := make(map[kbsig.KID]bool)
 	for i := range s.Keys {
-		out[i] = s.Keys[i].KID
+		if k := s.Keys[i].KID; !seen[k] {
+			seen[k] = true
+			out = append(out, k)
+		}
 	}
 	return out
 }

@@ -6,9 +6,9 @@ import (
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/autoreset"
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/jobs"
-	"github.com/keystead/keystead/engine/autoreset"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/people"
 	"github.com/keystead/keystead/engine/store"

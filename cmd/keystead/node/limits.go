@@ -9,8 +9,10 @@ import (
 
 // Limits of what the doors take together.
 const (
-	// doorConnectionsMax bounds the connections of one door.
+	// doorConnectionsMax bounds the connections of the REST door, and
+	// devicesMax those of the push door, to which every device keeps one.
 	doorConnectionsMax = 20000
+	devicesMax         = 60000
 	// descriptorsKept are left to the store and the rest of the process, of those
 	// that the machine allows; the doors share the others.
 	descriptorsKept = 1024
@@ -18,19 +20,21 @@ const (
 	doorConnectionsMin = 64
 )
 
-// connections is how many connections one door may have. A store that finds no
-// descriptor left stops the server, so the doors must not take the last.
-func (n *node) connections() int {
+// connections is how many connections the doors may have: of the descriptors that the
+// machine allows, the push door gets three quarters, whose connections last. A store
+// that finds no descriptor left stops the server, so the doors must not take the last.
+func (n *node) connections() (rest, push int) {
 	allowed, known := descriptors()
 	if !known {
-		return doorConnectionsMax
+		return doorConnectionsMax, devicesMax
 	}
-	share := (allowed - descriptorsKept) / 2
-	if share >= doorConnectionsMax {
-		return doorConnectionsMax
+	share := max(allowed-descriptorsKept, 0)
+	rest, push = min(share/4, doorConnectionsMax), min(share-share/4, devicesMax)
+	if rest < doorConnectionsMax || push < devicesMax {
+		rest, push = max(rest, doorConnectionsMin), max(push, doorConnectionsMin)
+		n.log.Warn("the machine allows few open files, so the doors take fewer connections", "files", allowed, "rest", rest, "push", push)
 	}
-	n.log.Warn("the machine allows few open files, so each door takes fewer connections", "files", allowed, "connections", max(share, doorConnectionsMin))
-	return max(share, doorConnectionsMin)
+	return rest, push
 }
 
 // everybody is all addresses: whom the limits of a server in devel mode spare.

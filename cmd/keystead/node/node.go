@@ -296,14 +296,15 @@ func (n *node) buildDoors() error {
 	if err != nil {
 		return err
 	}
-	connections := n.connections()
 	box, err := n.openReports()
 	if err != nil {
 		return err
 	}
+	restConns, pushConns := n.connections()
 	n.rest = rest.New(rest.Options{
 		Store: n.store, Auth: a, Identity: ids, Autoreset: resets,
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
+		Connections: restConns,
 		Revoked: func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },
 		Rates:   rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),
 		PublicURL: n.cfg.HTTP.PublicURL, Features: n.cfg.Clients.Features, Bots: featuredBots(n.cfg), Reports: box,
@@ -311,7 +312,7 @@ func (n *node) buildDoors() error {
 	n.rpc, err = rpc.New(rpc.Options{
 		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,
 		Gregor: n.gregor,
-		Rates:  rates, Exempt: rates.Exempt, Limits: rpc.Limits{Conns: connections},
+		Rates:  rates, Exempt: rates.Exempt, Limits: rpc.Limits{Conns: pushConns},
 	})
 	return err
 }

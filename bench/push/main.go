@@ -121,7 +121,11 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { server.Kill() }()
+	defer func() {
+		if server != nil {
+			server.Kill()
+		}
+	}()
 	c := &crowd{options: o, out: out, rpc: server.RPC}
 	if err := c.signUp(ctx, server); err != nil {
 		return err

@@ -305,8 +305,8 @@ func (n *node) buildDoors() error {
 		Store: n.store, Auth: a, Identity: ids, Autoreset: resets,
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
 		Connections: restConns,
-		Revoked: func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },
-		Rates:   rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),
+		Revoked:     func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },
+		Rates:       rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),
 		PublicURL: n.cfg.HTTP.PublicURL, Features: n.cfg.Clients.Features, Bots: featuredBots(n.cfg), Reports: box,
 	})
 	n.rpc, err = rpc.New(rpc.Options{

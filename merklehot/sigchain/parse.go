@@ -155,7 +155,8 @@ func (l *Link) readFrame(root, body *kbsig.JSONSection) {
 	if key.Has("eldest_kid") {
 		l.Eldest = kbsig.Parsed(&key, "eldest_kid", kbsig.ParseKID)
 	}
-	if pgp.IsKID(l.KID) {
+	// Clients that have gpg sign do not say more than the key id.
+	if pgp.IsKID(l.KID) && key.Has("fingerprint") {
 		l.signer = readPGPNames(&key)
 	}
 	key.End()

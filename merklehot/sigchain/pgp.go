@@ -12,7 +12,7 @@ import (
 // bring one, as a sibkey, as the eldest key or as a new version of a key.
 type pgpLink struct {
 	message  *pgp.Message // what signs, if a PGP key does
-	signer   pgpNames     // what the link says of the PGP key that signs
+	signer   pgpNames     // what the link says of the PGP key that signs, if it says more than its id
 	bundle   *pgp.Key     // what the link brings
 	verified pgp.Hash     // the version of the signer with which message verifies
 }
@@ -133,7 +133,8 @@ func (l *Link) VerifyPGP(k *pgp.Key) error {
 	if l.message == nil || l.verified == k.Hash {
 		return nil
 	}
-	if k.KID != l.KID || k.Fingerprint != l.signer.fingerprint {
+	named := l.signer.fingerprint != pgp.Fingerprint{}
+	if k.KID != l.KID || named && k.Fingerprint != l.signer.fingerprint {
 		return refuse(KindWrongKey, "signed by another PGP key than the link says")
 	}
 	if err := l.message.Verify(k); err != nil {

@@ -60,6 +60,11 @@ func (l *Link) checkPosted(p Posted) error {
 	if p.SigningKID != l.KID.String() {
 		return refuse(KindWrongKey, "signing_kid is not the key that signed")
 	}
+	if l.message != nil && p.SigIDBase == l.ID.String() {
+		// Clients that have gpg sign take the payload's hash for the signature's id.
+		// client: go/libkb/gpg_key.go:SignToStringMctx
+		p.SigIDBase, p.SigIDShort = "", ""
+	}
 	isEldest := l.Type == kbsig.LinkEldest
 	sent := []sentBeside{
 		{"type", baseType(p.Type), l.Type.String()},

@@ -95,7 +95,7 @@ func (s *State) updatePGP(l *Link, _ Env) error {
 func (s *State) revokePGP(l *Link) error {
 	for _, kid := range l.Revoke.KIDs {
 		if !pgp.IsKID(kid) {
-			return refuse(KindDeviceOther, "revokes %s without its device", kid)
+			return refuse(KindDeviceOther, "revokes keys without their device")
 		}
 		s.endKey(kid, l)
 	}

@@ -129,10 +129,7 @@ func checkShape(links []*Link) error {
 		types[i] = l.Type
 	}
 	for _, want := range batchKinds {
-		if slices.Equal(types, want) {
-			if err := checkPGPBatch(links); err != nil {
-				return err
-			}
+		if slices.Equal(types, want) && pgpAlone(links) {
 			return checkTogether(links)
 		}
 	}

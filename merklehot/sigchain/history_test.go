@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/compat/kbsig/pgp"
 )
 
 // history is a random account in the making, and how one names its keys.
@@ -62,7 +63,7 @@ func (h *history) step(t *rapid.T) (bool, error) {
 	by := h.signer(t)
 	var x Extras
 	var ds []*draft
-	switch rapid.IntRange(0, 12).Draw(t, "request") {
+	switch rapid.IntRange(0, 15).Draw(t, "request") {
 	case 0:
 		n := h.name()
 		ds = []*draft{eldest(n, "device "+n), subkey(n)}
@@ -102,6 +103,15 @@ func (h *history) step(t *rapid.T) (bool, error) {
 			return false, nil
 		}
 		ds = []*draft{revokeSig(by, rapid.SampledFrom(said).Draw(t, "which"))}
+	case 13, 14, 15:
+		d := h.pgpStep(t, by)
+		if d == nil {
+			return false, nil
+		}
+		if d.gpg != nil {
+			v = 1
+		}
+		ds = []*draft{d}
 	default:
 		ds = []*draft{h.statement(t, by)}
 	}
@@ -183,7 +193,7 @@ func (h *history) invariants(t *rapid.T) {
 	s := h.st
 	seen := map[kbsig.KID]bool{}
 	for _, k := range s.AllKIDs() {
-		if seen[k] {
+		if seen[k] && !pgp.IsKID(k) {
 			t.Fatalf("key %s twice", k)
 		}
 		seen[k] = true
@@ -193,6 +203,14 @@ func (h *history) invariants(t *rapid.T) {
 			t.Fatal("per-user key that is another key")
 		}
 		seen[p.Signing], seen[p.Encryption] = true, true
+	}
+	for i, v := range s.PGP {
+		if _, ok := s.Key(v.KID); !ok {
+			t.Fatalf("version %d of no key", i)
+		}
+		if got, _ := s.PGPVersion(v.KID); got.Seqno < v.Seqno {
+			t.Fatal("an old version of a PGP key counts")
+		}
 	}
 	devices := s.ActiveDevices()
 	if len(devices) != 0 && s.Eldest.IsZero() {

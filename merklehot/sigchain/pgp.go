@@ -191,14 +191,10 @@ func (s *State) checkPGPSigner(l *Link, env Env) error {
 	return l.VerifyPGP(k)
 }
 
-// checkPGPBatch: a key alone is a PGP key, and PGP keys come alone.
-func checkPGPBatch(links []*Link) error {
-	l := links[0]
-	added := l.Type == kbsig.LinkEldest || l.Type == kbsig.LinkSibkey
-	if added && (l.bundle != nil) != (len(links) == 1) {
-		return refuse(KindBatch, "%d links with a new key", len(links))
-	}
-	return nil
+// pgpAlone: a new key that comes alone is a PGP key, and PGP keys come alone.
+func pgpAlone(links []*Link) bool {
+	added := links[0].Type == kbsig.LinkEldest || links[0].Type == kbsig.LinkSibkey
+	return !added || (links[0].bundle != nil) == (len(links) == 1)
 }
 
 // pgpEntry is Entry for links that PGP signs: clients are told who signed.

@@ -109,11 +109,16 @@ type draft struct {
 	posted func(*Posted)
 	key    kbsig.KID // what a delegation adds
 	puk    string    // label of the per-user key
+	gpg    *testPGP  // signs instead of by
+	bundle string    // PGP key that a delegation adds
 }
 
 func (w *world) frame(d *draft, seqno kbsig.Seqno, prev kbsig.LinkID, eldest kbsig.KID) obj {
 	root := w.roots[len(w.roots)-1]
 	key := obj{"host": "keybase.io", "kid": signKID(d.by).String(), "uid": w.st.UID.String(), "username": string(w.st.Username)}
+	if d.gpg != nil {
+		d.gpg.name(key, d.typ == "eldest")
+	}
 	if d.typ != "eldest" {
 		key["eldest_kid"] = eldest.String()
 	}
@@ -159,6 +164,10 @@ func (w *world) signText(d *draft, text []byte) Posted {
 	}
 	packet := kbsig.SignPacket(signer(d.by), payload)
 	p.Sig = kbsig.Armor(packet)
+	if d.gpg != nil {
+		p.SigningKID, p.Sig = d.gpg.kid.String(), d.gpg.sign(payload)
+	}
+	p.PublicKey = d.bundle
 	if !d.key.IsZero() {
 		p.PublicKey = d.key.String()
 	}

@@ -61,14 +61,14 @@ const (
 // Fingerprint names a PGP key: SHA-1 over its packet.
 type Fingerprint [20]byte
 
-// ParseFingerprint parses 40 hex characters of either case.
+// ParseFingerprint parses 40 lower-case hex characters.
 func ParseFingerprint(s string) (Fingerprint, error) {
 	var f Fingerprint
 	if len(s) != 2*len(f) {
 		return f, fmt.Errorf("fingerprint of %d characters, not %d: %w", len(s), 2*len(f), kbsig.ErrBadID)
 	}
-	if _, err := hex.Decode(f[:], []byte(s)); err != nil {
-		return Fingerprint{}, fmt.Errorf("fingerprint that is not hex: %w", kbsig.ErrBadID)
+	if _, err := hex.Decode(f[:], []byte(s)); err != nil || f.String() != s {
+		return Fingerprint{}, fmt.Errorf("fingerprint that is not lower-case hex: %w", kbsig.ErrBadID)
 	}
 	return f, nil
 }

@@ -102,7 +102,7 @@ func TestNames(t *testing.T) {
 		if !IsKID(k.KID) {
 			t.Errorf("%s is no PGP key id", k.KID)
 		}
-		back, err := ParseFingerprint(strings.ToUpper(k.Fingerprint.String()))
+		back, err := ParseFingerprint(k.Fingerprint.String())
 		if err != nil || back != k.Fingerprint || back.Reversed().Reversed() != back {
 			t.Errorf("fingerprint %s does not survive: %v", k.Fingerprint, err)
 		}

@@ -59,6 +59,7 @@ var argNames = []string{
 	"pwh_version", "pdpka5_kid", "pdpka4", "pdpka5", "device_id", "devicename", "lks_server_half", "lks_client_half",
 	"ppgen", "prior", "stage", "I", "sender", "receiver", "seqno", "msg", "poll", "generation", "boxes",
 	"recipient_device_id", "downgrade_lease_id", "features", "team_names", "multi", "skip_last", "no_leaf",
+	"email", "phone_number", "visibility", "assertion",
 }
 
 // TestGarbageIsRefused proves that every endpoint answers every kind of nonsense,

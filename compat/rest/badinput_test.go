@@ -18,8 +18,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/keystead/keystead/bench/client"
+	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/store"
 )
 
 // badInput is a server as somebody meets it who gets something wrong.
@@ -88,6 +90,7 @@ func newBadInput(t *testing.T, policy accounts.SignupPolicy) *badInput {
 	if _, answer, _ := b.door.ask(t, post, apiPrefix+"signup.json", "application/x-www-form-urlencoded", goodSignUp("dora").Encode()); !strings.Contains(answer, `"code":0`) {
 		t.Fatal(answer)
 	}
+	must(b.store.Update(ctx, func(tx *store.Tx) error { return accounts.VerifyMail(tx, kbsig.UIDOf("dora"), "dora@example.org") }))
 	stranger := openDoor(t).signUp(t, "alice") // the same name at another server
 
 	session := func(name string, a *client.Account) *client.Session {

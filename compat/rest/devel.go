@@ -16,7 +16,7 @@ const develInvitation = "202020202020202020202020"
 
 // develTable are the endpoints that only devel mode has.
 func develTable() []route {
-	return []route{
+	return append([]route{
 		{"autoreset/timetravel", post, authOptional, ratePost, 0, refused, resetTravel},
 		{"autoreset/process_dev", post, authNone, rateLookup, 0, natural, resetProcess},
 		{"autoreset/status_dev", get, authOptional, rateLookup, 0, reads, resetStatusDevel},
@@ -25,7 +25,7 @@ func develTable() []route {
 		{"pkg/show", get, authOptional, rateRead, 0, reads, packageShow},
 		{"test/feature", post, authRequired, ratePost, 0, natural, testFeature},
 		{"test/agedevice", post, authRequired, ratePost, 0, refused, ageDevice},
-	}
+	}, contactHooks()...)
 }
 
 // aboutMe: GET me: what the server holds of the caller's mail and password.
@@ -48,9 +48,13 @@ func aboutMe(c *call) (any, error) {
 		Emails emails   `json:"emails"`
 	}
 	var primary *mail
-	if acct.Email != "" {
-		primary = &mail{Email: acct.Email}
-		if acct.EmailVerified {
+	contact, err := accounts.GetContact(c.view(), c.who.UID)
+	if err != nil {
+		return nil, err
+	}
+	if len(contact.Mails) > 0 {
+		primary = &mail{Email: contact.Mails[0].Address}
+		if contact.Mails[0].Verified != 0 {
 			primary.IsVerified = 1
 		}
 	}

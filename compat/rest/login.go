@@ -16,11 +16,11 @@ import (
 	"github.com/keystead/keystead/merklehot/identity"
 )
 
-// mailBytesMax bounds a mail address. RFC 5321 allows 254.
-const mailBytesMax = 254
+const mailBytesMax = accounts.MailBytesMax
 
-// named finds the account that a login names by user name, mail address or uid;
-// nil if there is none.
+// named finds the account that a login names by user name, or by a mail address that
+// leads anybody to it; nil if there is none. By another address nobody logs in: whoever
+// asks for its salt, and compares, would learn whose it is.
 func (c *call) named(emailOrUsername string) (*accounts.Account, error) {
 	if len(emailOrUsername) > mailBytesMax {
 		return nil, status.InputField("email_or_username", "too long")
@@ -30,7 +30,7 @@ func (c *call) named(emailOrUsername string) (*accounts.Account, error) {
 	if n, perr := kbsig.ParseUsername(emailOrUsername); perr == nil {
 		acct, err = accounts.ByName(c.view(), n)
 	} else {
-		acct, err = accounts.ByMail(c.view(), emailOrUsername)
+		acct, err = accounts.ByAddress(c.view(), emailOrUsername)
 	}
 	if errors.Is(err, accounts.ErrNoUser) {
 		return nil, nil
@@ -216,8 +216,11 @@ func (c *call) signUpArgs() (req identity.SignUp, err error) {
 		return req, status.InputField("pdpka5_kid", "not a signing key")
 	}
 	req.RandomPW = c.flag("random_pw")
-	if req.Email = c.raw("email"); req.Email != "" && !plausibleMail(req.Email) {
-		return req, status.New(status.BadEmail, "BAD_EMAIL", "that does not look like an email address")
+	if address := strings.TrimSpace(c.raw("email")); address != "" {
+		if !accounts.PlausibleMail(address) {
+			return req, mailError(accounts.ErrBadMail)
+		}
+		req.Also = c.signUpMail(req.Name, address)
 	}
 	req.BotToken = c.raw("bot_token")
 	req.Invited, req.Invitation = c.s.Signup == accounts.SignupInvitation, c.raw("invitation_id")
@@ -225,6 +228,21 @@ func (c *call) signUpArgs() (req identity.SignUp, err error) {
 		req.Invited = false
 	}
 	return req, nil
+}
+
+// signUpMail gives a new account its mail address and writes there, unless the client
+// asks for silence.
+func (c *call) signUpMail(name kbsig.Username, address string) func(*store.Tx, kbsig.UID) error {
+	silent := c.flag("skip_mail")
+	return func(tx *store.Tx, u kbsig.UID) error {
+		if err := accounts.AddMail(tx, u, address, accounts.Private); err != nil || silent {
+			return err
+		}
+		if err := c.s.sendVerification(tx, u, name, address); err != nil {
+			return messageError(err)
+		}
+		return nil
+	}
 }
 
 // usernameFault says what keeps a text from being a username. What looks like a letter
@@ -249,27 +267,6 @@ func usernameFault(s string) string {
 		return "a username has no two underscores in a row"
 	}
 	return fmt.Sprintf("a username has 2 to 16 letters and digits; this one has %d", len(s))
-}
-
-// plausibleMail is the client's own rule. client: go/libkb/checkers.go:CheckEmail
-func plausibleMail(s string) bool {
-	if len(s) <= 3 || len(s) > mailBytesMax {
-		return false
-	}
-	at, dot := -1, -1
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c <= ' ' || c == 0x7f:
-			return false
-		case c == '@':
-			if at < 0 {
-				at = i
-			}
-		case c == '.':
-			dot = i
-		}
-	}
-	return at > 0 && dot > at+1 && dot < len(s)-1
 }
 
 // usernameAvailable: GET user/username_available.

@@ -42,6 +42,8 @@ var (
 	rateReport  = &rate{name: "report", before: []limits.Name{limits.ReportByAddress}}
 	rateOwn     = &rate{name: "own", user: []limits.Name{limits.ReadByUser}}
 	ratePost    = &rate{name: "post", user: []limits.Name{limits.PostByUser}}
+	rateSearch  = &rate{name: "search", user: []limits.Name{limits.SearchByUser}}
+	rateRemind  = &rate{name: "remind", before: []limits.Name{limits.RemindByPrefix, limits.RemindByAddress}}
 	rateSession = &rate{name: "session", user: []limits.Name{limits.SessionByUser}}
 	rateSignUp  = &rate{
 		name: "signup", before: []limits.Name{limits.LookupByAddress},
@@ -68,6 +70,9 @@ var refusals = map[limits.Name]string{
 	limits.SignUpByPrefix:        "new accounts from your network",
 	limits.PostByUser:            "changes to your account",
 	limits.SessionByUser:         "new sessions",
+	limits.SearchByUser:          "searches for people",
+	limits.RemindByAddress:       "requests for reminders from your network",
+	limits.RemindByPrefix:        "requests for reminders from your network",
 	limits.TokenByAddress:        "expired or wrong session tokens from your network",
 }
 

@@ -99,6 +99,11 @@ type Options struct {
 	ProofText func(*sigchain.Link) (string, error)
 	// Rates are the rate limits; nil refuses nobody.
 	Rates *limits.Set
+	// CanMail and CanText say whether mail and text messages can leave the server.
+	CanMail, CanText bool
+	// Address is the URL under which people reach this door, for links in mails; nil:
+	// there is none.
+	Address func() string
 	// Proxies are the addresses whose X-Forwarded-For is believed.
 	Proxies []netip.Prefix
 	// Connections bounds open connections; 0 means connectionsMax.
@@ -126,6 +131,8 @@ type Server struct {
 	http     *fasthttp.Server
 
 	stretching sync.Mutex // a password
+	codesMu    sync.Mutex
+	codes      map[codeOf]string // devel mode only
 }
 
 // New builds the door; Serve opens it.
@@ -221,6 +228,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	name, isAPI := endpointOf(path)
 	if !isAPI {
 		if s.servePage(ctx, path, s.addressOf(ctx)) {
+			return
+		}
+		if strings.HasPrefix(path, verifyPath) {
+			s.verifyPage(ctx, path, s.addressOf(ctx))
 			return
 		}
 		ctx.Error("This is a Keystead server. Point a Keybase client at it; see its documentation.\n", fasthttp.StatusNotFound)

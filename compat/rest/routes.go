@@ -49,6 +49,7 @@ func (r *route) bodyMax() int {
 const (
 	get  = fasthttp.MethodGet
 	post = fasthttp.MethodPost
+	del  = fasthttp.MethodDelete
 )
 
 // table is the whole public surface, by family.
@@ -70,10 +71,8 @@ func (s *Server) table() []route {
 		{"passphrase/replace", post, authRequired, rateSession, passphraseBodyMax, refused, passphraseReplace},
 		{"passphrase/sign", post, authRequired, rateSession, passphraseBodyMax, refused, passphraseSign},
 		{"user/private", get, authRequired, rateOwn, 0, reads, userPrivate},
-		{"user/phone_numbers", get, authRequired, rateOwn, 0, reads, phoneNumbers},
 		{"account/lockdown", get, authRequired, rateOwn, 0, reads, lockdownGet},
 		{"account/lockdown", post, authRequired, ratePost, 0, natural, lockdownSet},
-		{"account/contact_settings", get, authRequired, rateOwn, 0, reads, contactSettings},
 		{"account/location_suggest", get, authNone, rateLookup, 0, reads, locationSuggest},
 		{"autoreset/enter", post, authOptional, rateLookup, 0, natural, resetEnter},
 		{"autoreset/status", get, authRequired, rateOwn, 0, reads, resetStatus},
@@ -83,6 +82,29 @@ func (s *Server) table() []route {
 		{"delete", post, authRequired, rateSession, 0, refused, deleteAccount},
 		{"selfcheck", post, authRequired, rateOwn, 0, reads, selfCheck},
 		{"user/get_blocks", get, authRequired, rateOwn, 0, reads, blocksGet},
+
+		// Addresses and those who have them: emails.go, phones.go, contacts.go, recovery.go, invitefriends.go
+		{"email/add", post, authRequired, ratePost, 0, refused, emailAdd},
+		{"email/delete", post, authRequired, ratePost, 0, refused, emailDelete},
+		{"email/set-primary", post, authRequired, ratePost, 0, natural, emailSetPrimary},
+		{"email/send-verify", post, authRequired, ratePost, 0, anew, emailSendVerify},
+		{"email/set-visibility", post, authRequired, ratePost, 0, natural, emailSetVisibility},
+		{"account/email_update_signed", post, authRequired, ratePost, 0, refused, emailUpdateSigned},
+		{"user/phone_numbers", get, authRequired, rateOwn, 0, reads, phoneNumbers},
+		{"user/phone_numbers", post, authRequired, ratePost, 0, anew, phoneAdd},
+		{"user/phone_numbers", del, authRequired, ratePost, 0, refused, phoneDelete},
+		{"user/phone_number_verify", post, authRequired, ratePost, 0, refused, phoneVerify},
+		{"user/phone_number_visibility", post, authRequired, ratePost, 0, natural, phoneVisibility},
+		{"email/search", get, authRequired, rateSearch, 0, reads, emailSearch},
+		{"user/phone_numbers_search", get, authRequired, rateSearch, 0, reads, phoneSearch},
+		{"contacts/lookup", post, authRequired, rateSearch, contactsBodyMax, reads, contactsLookup},
+		{"contacts/resolved", post, authRequired, ratePost, contactsBodyMax, anew, contactsResolved},
+		{"account/contact_settings", get, authRequired, rateOwn, 0, reads, contactSettings},
+		{"account/contact_settings", post, authRequired, ratePost, 0, natural, setContactSettings},
+		{"account/recover_username", post, authNone, rateRemind, 0, natural, recoverUsername},
+		{"send-reset-pw", post, authNone, rateRemind, 0, natural, sendResetPassword},
+		{"send_invitation", post, authRequired, ratePost, 0, anew, sendInvitation},
+		{"invite_friends/invite", post, authRequired, ratePost, 0, natural, inviteFriends},
 
 		// Devices: devices.go, kex.go
 		{"device/update", post, authRequired, ratePost, 0, natural, deviceUpdate},
@@ -180,19 +202,8 @@ func (s *Server) table() []route {
 
 // absent are the endpoints that stock clients call and this server does not have yet.
 var absent = []string{
-	"account/email_update_signed",
-	"account/recover_username",
-	"contacts/lookup",
-	"contacts/resolved",
 	"downgrade/team",
-	"email/add",
-	"email/delete",
-	"email/search",
-	"email/send-verify",
-	"email/set-primary",
-	"email/set-visibility",
 	"image/upload_team_avatar",
-	"invite_friends/invite",
 	"kbfs/favorite/add",
 	"kbfs/git/team/delete",
 	"kbfs/git/team/put",
@@ -204,8 +215,6 @@ var absent = []string{
 	"remotes/check",
 	"rooter",
 	"rooter/delete",
-	"send-reset-pw",
-	"send_invitation",
 	"sig/post_auth",
 	"sig/posted",
 	"stellar/accountcurrency",

@@ -31,6 +31,10 @@ const (
 	BadTeamName          = 711
 	FeatureFlag          = 712
 	EmailTaken           = 713
+	EmailAlreadyAdded    = 714
+	EmailLimitExceeded   = 715
+	EmailPrimary         = 716
+	EmailUnknown         = 717
 	BotTokenNotFound     = 719
 	UsernameDeleted      = 3221
 	KeyNotFound          = 901
@@ -42,6 +46,11 @@ const (
 	DeviceNotFound       = 1409
 	EKBadGeneration      = 2900
 	EKUnknownDevice      = 2901
+	PhoneUnknown         = 3400
+	PhoneVerified        = 3401
+	PhoneCodeExpired     = 3402
+	PhoneCodeWrong       = 3403
+	PhoneLimitExceeded   = 3404
 )
 
 // Error is an answer other than OK. It is what a handler returns to choose the

@@ -1,19 +1,21 @@
 // Package accounts holds what the server knows of a user that nobody signs:
 // password verifiers, salts, sessions and accepted tokens, device server halves,
-// mail address, versions that tell clients to fetch again.
+// mail addresses and telephone numbers, versions that tell clients to fetch again.
 //
 // Every function takes a store.Reader or a store.Tx and leaves the rest to the
 // caller's transaction. Invariants: a name once taken is never freed; IDVersion and
 // PrivateVersion only grow; no password-equivalent is stored (of pwh only the public
 // key derived from it); tokens and invitation codes are stored as hashes.
 //
-// It writes the key families A, N, E, D, d, S, Y, T, K, I and t of engine/keys.
+// Nobody learns from an answer whether an address is somebody's unless it is verified
+// and public (one that is taken is refused, but only after it was verified).
+//
+// It writes the key families A, N, E, C, m, n, D, d, S, Y, T, K, I and t of engine/keys.
 package accounts
 
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/keystead/keystead/compat/kbsig"
@@ -54,8 +56,6 @@ type Account struct {
 	Epoch    int  `codec:"ep,omitempty"`
 	RandomPW bool `codec:"rp"`
 
-	Email         string `codec:"e,omitempty"`
-	EmailVerified bool   `codec:"ev,omitempty"`
 	// Invitation is the public name of the invitation that was used, never its code;
 	// empty where sign-up was open.
 	Invitation string `codec:"i,omitempty"`
@@ -120,25 +120,6 @@ func owner(r store.Reader, u kbsig.UID, index string) (*Account, error) {
 	return a, err
 }
 
-// ByMail loads the account whose verified or sign-up address is the given one.
-// Addresses compare in lower case.
-func ByMail(r store.Reader, mail string) (*Account, error) {
-	u, err := store.Load[kbsig.UID](r, keys.Mail(NormalMail(mail)))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, ErrNoUser
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load mail address: %w", err)
-	}
-	return owner(r, u, "mail address")
-}
-
-// NormalMail is the form in which addresses are compared.
-func NormalMail(mail string) string { return strings.ToLower(strings.TrimSpace(mail)) }
-
-// ErrMailTaken says that another account has the address.
-var ErrMailTaken = errors.New("the mail address is taken")
-
 // Create writes a new account under its name. The name and the uid must be free.
 func Create(tx *store.Tx, a *Account) error {
 	holder, err := ByName(tx, a.Name)
@@ -157,14 +138,6 @@ func Create(tx *store.Tx, a *Account) error {
 		return err
 	} else if taken {
 		return ErrNameTaken
-	}
-	if mail := NormalMail(a.Email); mail != "" {
-		if taken, err = store.Has(tx, keys.Mail(mail)); err != nil {
-			return err
-		} else if taken {
-			return ErrMailTaken
-		}
-		store.Save(tx, keys.Mail(mail), a.UID)
 	}
 	a.CTime = tx.Now().Unix()
 	a.MTime, a.LastIDChange = a.CTime, a.CTime

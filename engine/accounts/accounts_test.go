@@ -45,7 +45,11 @@ func (s *scene) read(fn func(r store.Reader) error) error {
 func (s *scene) signUp(name, mail string) error {
 	return s.do(func(tx *store.Tx) error {
 		n := kbsig.Username(strings.ToLower(name))
-		return Create(tx, &Account{UID: kbsig.UIDOf(n), Name: n, Cased: name, Email: mail})
+		u := kbsig.UIDOf(n)
+		if err := Create(tx, &Account{UID: u, Name: n, Cased: name}); err != nil || strings.TrimSpace(mail) == "" {
+			return err
+		}
+		return errors.Join(AddMail(tx, u, mail, Public), VerifyMail(tx, u, mail))
 	})
 }
 
@@ -81,8 +85,8 @@ func TestCreate(t *testing.T) {
 	for what, find := range map[string]func(r store.Reader) (*Account, error){
 		"uid":        func(r store.Reader) (*Account, error) { return Get(r, alice) },
 		"name":       func(r store.Reader) (*Account, error) { return ByName(r, "alice") },
-		"mail":       func(r store.Reader) (*Account, error) { return ByMail(r, "alice@example.org") },
-		"other case": func(r store.Reader) (*Account, error) { return ByMail(r, "ALICE@EXAMPLE.ORG ") },
+		"mail":       func(r store.Reader) (*Account, error) { return ByAddress(r, "alice@example.org") },
+		"other case": func(r store.Reader) (*Account, error) { return ByAddress(r, "ALICE@EXAMPLE.ORG ") },
 	} {
 		err := s.read(func(r store.Reader) error {
 			a, err := find(r)
@@ -108,8 +112,8 @@ func TestCreate(t *testing.T) {
 		"uid":        func(r store.Reader) (*Account, error) { return Get(r, kbsig.UIDOf("carol")) },
 		"name":       func(r store.Reader) (*Account, error) { return ByName(r, "carol") },
 		"cased name": func(r store.Reader) (*Account, error) { return ByName(r, "Alice") },
-		"mail":       func(r store.Reader) (*Account, error) { return ByMail(r, "carol@example.org") },
-		"no mail":    func(r store.Reader) (*Account, error) { return ByMail(r, "") },
+		"mail":       func(r store.Reader) (*Account, error) { return ByAddress(r, "carol@example.org") },
+		"no mail":    func(r store.Reader) (*Account, error) { return ByAddress(r, "") },
 	} {
 		err := s.read(func(r store.Reader) error { _, err := find(r); return err })
 		if !errors.Is(err, ErrNoUser) {
@@ -174,7 +178,7 @@ func TestNameWithoutAccount(t *testing.T) {
 	s.must(func(tx *store.Tx) error { tx.Delete(keys.Account(alice)); return nil })
 	for what, err := range map[string]error{
 		"name": s.read(func(r store.Reader) error { _, err := ByName(r, "alice"); return err }),
-		"mail": s.read(func(r store.Reader) error { _, err := ByMail(r, "a@example.org"); return err }),
+		"mail": s.read(func(r store.Reader) error { _, err := ByAddress(r, "a@example.org"); return err }),
 	} {
 		if err == nil || errors.Is(err, ErrNoUser) {
 			t.Errorf("by %s: %v", what, err)

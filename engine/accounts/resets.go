@@ -28,15 +28,13 @@ func EndIncarnation(tx *store.Tx, a *Account, keep *SessionTokens) error {
 }
 
 // Erase makes an account one that was deleted: nobody can log in to it, and what it held
-// of a person is gone, the mail address free. Name and id stay taken for ever.
-func Erase(tx *store.Tx, a *Account) {
-	if mail := NormalMail(a.Email); mail != "" {
-		tx.Delete(keys.Mail(mail))
-	}
+// of a person is gone, the mail addresses and telephone numbers free. Name and id stay
+// taken for ever.
+func Erase(tx *store.Tx, a *Account) error {
 	a.Status = StatusDeleted
 	a.PDPKA4, a.PDPKA5 = kbsig.KID{}, kbsig.KID{}
-	a.Email, a.EmailVerified = "", false
 	a.FullName, a.Bio, a.Location = "", "", ""
+	return DropContact(tx, a.UID)
 }
 
 // dropAll deletes all records under the prefixes.

@@ -76,8 +76,9 @@ var letters = map[letter]struct {
 // write puts a letter into the post, if the account has an address. A letter that finds
 // no room is not worth failing for, except the one that everything waits for.
 func (s *Service) write(tx *store.Tx, acct *accounts.Account, r *Reset, which letter) error {
-	if acct.Email == "" {
-		return nil
+	to, _, err := accounts.PrimaryMail(tx, acct.UID)
+	if err != nil || to == "" {
+		return err
 	}
 	site := s.o.Site()
 	fill := strings.NewReplacer(
@@ -85,8 +86,8 @@ func (s *Service) write(tx *store.Tx, acct *accounts.Account, r *Reset, which le
 		"{end}", r.End().UTC().Format("Monday, 2 January 2006, 15:04 MST"),
 		"{verify}", site+s.Link(r, LinkVerify), "{cancel}", site+s.Link(r, LinkCancel), "{finish}", site+s.Link(r, LinkFinish),
 	)
-	err := mail.Send(tx, mail.Message{
-		To: acct.Email, Subject: letters[which].subject,
+	err = mail.Send(tx, mail.Message{
+		To: to, Subject: letters[which].subject,
 		Text: fill.Replace(strings.Join(letters[which].paragraphs, "\n\n")) + "\n",
 	})
 	if errors.Is(err, mail.ErrMalformed) || (errors.Is(err, mail.ErrTooMuch) && which != mailVerify) {

@@ -226,5 +226,6 @@ func FavoriteOf(k []byte) (folderType byte, name string, ok bool) {
 	return k[17], string(k[18:]), true
 }
 
-// Mail is the key of a taken mail address, in its comparable form.
+// Mail is the key of a mail address, in its comparable form, or of a telephone number,
+// that leads anybody who asks to its user.
 func Mail(normal string) []byte { return cat(prefixMail, []byte(normal)) }

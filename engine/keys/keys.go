@@ -11,7 +11,10 @@
 //	M       name                            store metadata                      engine/store
 //	A       uid                             account record                      engine/accounts
 //	N       name                            uid                                 engine/accounts
-//	E       mail address                    uid                                 engine/accounts
+//	E       mail address or number          uid that anybody finds by it        engine/accounts
+//	C       uid                             ways to reach a user                engine/accounts
+//	m       sha256(mail address)            who names it as theirs              engine/accounts
+//	n       telephone number                who has verified it                 engine/accounts
 //	D       uid, device                     what the server holds of a device   engine/accounts
 //	d       uid, device                     signing kid of an active device     engine/accounts
 //	S       sha256(session)                 password session                    engine/accounts

@@ -106,6 +106,9 @@ var rows = []row{
 	},
 	{"Name", 'N', func(p parts) []byte { return Name(kbsig.Username(p.name)) }, fieldsOf(name), nil},
 	{"Mail", 'E', func(p parts) []byte { return Mail(p.name) }, fieldsOf(name), nil},
+	{"Contact", 'C', func(p parts) []byte { return Contact(p.u) }, fieldsOf(uid), nil},
+	{"MailClaims", 'm', func(p parts) []byte { return MailClaims(p.h32) }, fieldsOf(hash32), nil},
+	{"PhoneOwner", 'n', func(p parts) []byte { return PhoneOwner(p.name) }, fieldsOf(name), nil},
 	{
 		"Device", 'D', func(p parts) []byte { return Device(p.u, p.dev) }, fieldsOf(uid, device),
 		func(k []byte, p parts) bool { d, ok := DeviceOf(k); return ok && d == p.dev },

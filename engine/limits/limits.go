@@ -69,6 +69,9 @@ const (
 	LoginByName           Name = "login-by-name"
 	LoginByAddress        Name = "login-by-address"
 	LoginByPrefix         Name = "login-by-prefix"
+	SearchByUser          Name = "search-by-user"
+	RemindByAddress       Name = "remind-by-address"
+	RemindByPrefix        Name = "remind-by-prefix"
 	SignUpByAddress       Name = "signup-by-address"
 	SignUpByPrefix        Name = "signup-by-prefix"
 )
@@ -160,6 +163,9 @@ func Table() []Limit {
 		{LoginByNameAndPrefix, ByNameAndPrefix, Rate{20, 1, time.Minute}, "", "failed logins"},
 		{LoginByAddress, ByAddress, Rate{60, 6, time.Minute}, "", "failed logins under any name"},
 		{LoginByPrefix, ByPrefix, Rate{200, 30, time.Minute}, "", "failed logins under any name"},
+		{SearchByUser, ByUser, Rate{60, 30, time.Minute}, "", "searches for people by mail address or telephone number"},
+		{RemindByAddress, ByAddress, Rate{10, 10, time.Hour}, "", "requests to be mailed one's user name or help with the password"},
+		{RemindByPrefix, ByPrefix, Rate{50, 50, time.Hour}, "", "requests to be mailed one's user name or help with the password"},
 		{SignUpByAddress, ByAddress, Rate{20, 20, time.Hour}, "", "new accounts"},
 		{SignUpByPrefix, ByPrefix, Rate{100, 100, time.Hour}, "", "new accounts"},
 	}

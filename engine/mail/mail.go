@@ -81,7 +81,7 @@ type Carrier interface {
 // Send keeps a mail to be sent.
 func Send(tx *store.Tx, m Message) error {
 	switch {
-	case !addressOK(m.To):
+	case !AddressOK(m.To):
 		return fmt.Errorf("%w: the address", ErrMalformed)
 	case m.Subject == "" || len(m.Subject) > subjectBytesMax || Printable(m.Subject) != m.Subject:
 		return fmt.Errorf("%w: the subject", ErrMalformed)
@@ -143,8 +143,8 @@ func Deliver(r *jobs.Runner, c Carrier) {
 	})
 }
 
-// addressOK says whether a text is fit to stand as the one receiver of a mail.
-func addressOK(s string) bool {
+// AddressOK says whether a text is fit to stand as the one receiver of a mail.
+func AddressOK(s string) bool {
 	at := strings.LastIndexByte(s, '@')
 	return len(s) <= addressBytesMax && at > 0 && at < len(s)-1 && utf8.ValidString(s) &&
 		!strings.ContainsFunc(s, func(r rune) bool {

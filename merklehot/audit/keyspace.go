@@ -10,6 +10,7 @@ import (
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/mail"
 	"github.com/keystead/keystead/engine/people"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
@@ -54,7 +55,10 @@ var families = []family{
 	{name: "store fact", key: keys.Meta("x"), fits: func(k []byte) bool { return printable(k[1:]) }},
 	{name: "account", key: keys.Account(zero.uid), parts: "u"},
 	{name: "name", key: keys.Name("x"), fits: isName},
-	{name: "mail address", key: keys.Mail("x"), fits: isMail},
+	{name: "address", key: keys.Mail("x"), fits: isMail},
+	{name: "list of addresses", key: keys.Contact(zero.uid), parts: "u", value: decodes[accounts.Contact]},
+	{name: "claim of a mail address", key: keys.MailClaims([32]byte{}), parts: "h"},
+	{name: "owner of a telephone number", key: keys.PhoneOwner("x"), fits: func(k []byte) bool { return mail.NumberOK(string(k[1:])) }},
 	{name: "device record", key: keys.Device(zero.uid, zero.device), parts: "ud", value: deviceRecord},
 	{name: "active device", key: keys.ActiveDevice(zero.uid, zero.device), parts: "ud"},
 	{name: "session", key: keys.Session([32]byte{}), parts: "h", value: decodes[accounts.Session]},

@@ -178,10 +178,14 @@ func (a *auditor) names(u *user) error {
 	if err := a.pointsTo(u, "name "+string(acct.Name), keys.Name(acct.Name)); err != nil {
 		return err
 	}
-	if acct.Email == "" {
+	contact, err := accounts.GetContact(a.r, u.uid)
+	if err != nil {
+		a.problem("%v", err)
 		return nil
 	}
-	return a.pointsTo(u, "mail address of "+u.uid.String(), keys.Mail(accounts.NormalMail(acct.Email)))
+	return contact.PublicAddresses(func(normal string) error {
+		return a.pointsTo(u, "address of "+u.uid.String(), keys.Mail(normal))
+	})
 }
 
 // pointsTo checks an index entry whose value is a user.
@@ -202,7 +206,7 @@ func (a *auditor) pointsTo(u *user, subject string, k []byte) error {
 }
 
 // strayNames names index entries that belong to no account.
-func (a *auditor) strayNames(lo []byte, what string, of func(*accounts.Account) []byte) error {
+func (a *auditor) strayNames(lo []byte, what string, owns func(*accounts.Account, []byte) bool) error {
 	return a.r.Scan(lo, keys.End(lo), func(k, v []byte) error {
 		owner, err := store.Decode[kbsig.UID](v)
 		if err != nil {
@@ -215,7 +219,7 @@ func (a *auditor) strayNames(lo []byte, what string, of func(*accounts.Account) 
 			a.problem("%s %s: belongs to %s, who has no account", what, k[1:], owner)
 		case err != nil:
 			a.problem("%s %s: %v", what, k[1:], err)
-		case !bytes.Equal(of(acct), k):
+		case !owns(acct, k):
 			a.problem("%s %s: account %s has another", what, k[1:], owner)
 		}
 		return a.pause()
@@ -233,11 +237,18 @@ func (a *auditor) indexes() error {
 	}{
 		{keys.RootHash(kbsig.HashMeta{})[:1], a.strayRootHashes},
 		{name, func() error {
-			return a.strayNames(name, "name", func(acct *accounts.Account) []byte { return keys.Name(acct.Name) })
+			return a.strayNames(name, "name", func(acct *accounts.Account, k []byte) bool { return bytes.Equal(keys.Name(acct.Name), k) })
 		}},
 		{mail, func() error {
-			return a.strayNames(mail, "mail address", func(acct *accounts.Account) []byte {
-				return keys.Mail(accounts.NormalMail(acct.Email))
+			return a.strayNames(mail, "address", func(acct *accounts.Account, k []byte) (found bool) {
+				contact, err := accounts.GetContact(a.r, acct.UID)
+				if err == nil {
+					err = contact.PublicAddresses(func(normal string) error {
+						found = found || bytes.Equal(keys.Mail(normal), k)
+						return nil
+					})
+				}
+				return found && err == nil
 			})
 		}},
 		{kid, func() error { return a.strayKIDs(kid) }},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/keystead/keystead/bench/client"
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/highwater"
 	"github.com/keystead/keystead/engine/store"
@@ -127,7 +128,12 @@ type actor struct {
 func (w *world) signUp(name, mail string) *actor {
 	w.t.Helper()
 	w.clock.Advance(time.Second)
-	acct, _, err := w.svc.SignUp(w.t.Context(), identity.SignUp{Name: kbsig.Username(name), Cased: name, Email: mail,
+	acct, _, err := w.svc.SignUp(w.t.Context(), identity.SignUp{Name: kbsig.Username(name), Cased: name, Also: func(tx *store.Tx, u kbsig.UID) error {
+		if mail == "" {
+			return nil
+		}
+		return errors.Join(accounts.AddMail(tx, u, mail, accounts.Public), accounts.VerifyMail(tx, u, mail))
+	},
 		PDPKA5: kbsig.NewKID(kbsig.KIDTypeEdDSA, [32]byte{1})})
 	w.must(err)
 	return &actor{w: w, name: name, uid: acct.UID, ekGen: map[client.DeviceID]int{}}

@@ -76,7 +76,7 @@ func chain(r store.Reader, u kbsig.UID) (*sigchain.State, error) {
 }
 
 // open are the things that somebody could do, most urgent first.
-func open(acct *accounts.Account, st *sigchain.State, skipped []int) []int {
+func open(acct *accounts.Account, contact *accounts.Contact, st *sigchain.State, skipped []int) []int {
 	var paper, others int
 	for _, d := range st.ActiveDevices() {
 		if d.Type == sigchain.DeviceBackup {
@@ -94,10 +94,10 @@ func open(acct *accounts.Account, st *sigchain.State, skipped []int) []int {
 		open bool
 	}{
 		{TodoPaperKey, paper == 0},
-		{TodoVerifyEmail, acct.Email != "" && !acct.EmailVerified},
+		{TodoVerifyEmail, contact.UnverifiedMail() != ""},
 		{TodoBio, acct.Bio == ""},
 		{TodoAvatar, people.PictureID(acct.Picture).IsZero()},
-		{TodoAddEmail, acct.Email == ""},
+		{TodoAddEmail, len(contact.Mails) == 0},
 		{TodoFollow, len(st.Tracks) == 0},
 		{TodoDevice, others == 1},
 	} {
@@ -135,8 +135,12 @@ func Refresh(tx *store.Tx, u kbsig.UID) error {
 
 // RefreshFrom is Refresh by somebody who has account and chain at hand.
 func RefreshFrom(tx *store.Tx, acct *accounts.Account, st *sigchain.State) error {
+	contact, err := accounts.GetContact(tx, acct.UID)
+	if err != nil {
+		return err
+	}
 	return change(tx, acct.UID, func(h *people.Home) bool {
-		now := open(acct, st, h.Skipped)
+		now := open(acct, contact, st, h.Skipped)
 		changed := !slices.Equal(now, h.Open)
 		h.Open = now
 		left := slices.DeleteFunc(slices.Clone(h.Shown), func(t int) bool { return !slices.Contains(now, t) })

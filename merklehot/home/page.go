@@ -93,14 +93,18 @@ func PageOf(r store.Reader, u kbsig.UID, now time.Time) (*Page, *people.Home, er
 	if err != nil {
 		return nil, nil, err
 	}
+	contact, err := accounts.GetContact(r, u)
+	if err != nil {
+		return nil, nil, err
+	}
 	p := &Page{Version: h.Version, LastViewed: h.LastViewed, Visits: h.Visits}
 	current := *h
-	current.Open = open(acct, st, h.Skipped)
+	current.Open = open(acct, contact, st, h.Skipped)
 	badged := badges(&current, now)
 	for i, t := range shown(current.Open) {
 		item := TodoItem{Todo: Todo(t), Badged: i < badged}
 		if item.Todo == TodoVerifyEmail {
-			item.Email = acct.Email
+			item.Email = contact.UnverifiedMail()
 		}
 		p.Todos = append(p.Todos, item)
 	}

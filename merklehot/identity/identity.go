@@ -50,17 +50,18 @@ type SignUp struct {
 	Pwh      [32]byte // seed of the pdpka4 key; not kept
 	PDPKA5   kbsig.KID
 	RandomPW bool
-	Email    string
 	// Invited says that nobody gets in without an invitation; Invitation is the
 	// code, as typed, which counts for nothing otherwise.
 	Invited    bool
 	Invitation string
 	// BotToken signs a bot up for its owner; empty: it is no bot.
 	BotToken string
+	// Also is what else the new account needs, in the same transaction; nil: nothing.
+	Also func(tx *store.Tx, u kbsig.UID) error
 }
 
 // SignUp makes an account without keys, its empty leaf in the tree, and a session.
-// It fails with accounts.ErrNameTaken or accounts.ErrMailTaken, or with what is wrong
+// It fails with accounts.ErrNameTaken, with what Also returns, or with what is wrong
 // with the invitation; one is used only by a sign-up that succeeds.
 func (s *Service) SignUp(ctx context.Context, req SignUp) (*accounts.Account, accounts.SessionTokens, error) {
 	acct := &accounts.Account{
@@ -68,7 +69,6 @@ func (s *Service) SignUp(ctx context.Context, req SignUp) (*accounts.Account, ac
 		PwhVersion: PwhVersion,
 		PDPKA4:     kbsig.KIDOfPrivate(ed25519.NewKeyFromSeed(req.Pwh[:])),
 		PDPKA5:     req.PDPKA5, Generation: 1, RandomPW: req.RandomPW,
-		Email: req.Email,
 	}
 	var tokens accounts.SessionTokens
 	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
@@ -86,6 +86,11 @@ func (s *Service) SignUp(ctx context.Context, req SignUp) (*accounts.Account, ac
 		}
 		if err = accounts.Create(tx, acct); err != nil {
 			return err
+		}
+		if req.Also != nil {
+			if err = req.Also(tx, acct.UID); err != nil {
+				return err
+			}
 		}
 		st := sigchain.NewState(acct.UID, acct.Name)
 		tx.Set(keys.Chain(acct.UID), st.Encode())

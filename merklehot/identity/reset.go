@@ -151,7 +151,9 @@ func endIncarnation(tx *store.Tx, acct *accounts.Account, st, next *sigchain.Sta
 		return err
 	}
 	if req.Kind == sigchain.KindDelete {
-		accounts.Erase(tx, acct)
+		if err := accounts.Erase(tx, acct); err != nil {
+			return err
+		}
 	}
 	return syncFollows(tx, st, next)
 }

@@ -308,7 +308,10 @@ func (n *node) buildDoors() error {
 		Revoked:     func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },
 		Rates:       rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),
 		PublicURL: n.cfg.HTTP.PublicURL, Features: n.cfg.Clients.Features, Bots: featuredBots(n.cfg), Reports: box,
+		CanMail: n.post.Mails(), CanText: n.post.Texts(),
+		Address: n.site,
 	})
+	n.rest.Work(n.jobs)
 	n.rpc, err = rpc.New(rpc.Options{
 		Auth: a, Clock: n.Clock, Logger: n.log, Metrics: n.reg,
 		Gregor: n.gregor,

@@ -111,6 +111,16 @@ var scenes = []scene{
 		_, err := c.bob.React(ctx, c.vouch, true)
 		return err
 	}},
+	{"change the password", "passphrase/replace", func(ctx context.Context, c *cast) error {
+		return c.alice.ChangePassword(ctx, client.CheapStream([]byte("another")))
+	}},
+	{"recover the password", "passphrase/sign", func(ctx context.Context, c *cast) error {
+		return c.alice.RecoverPassword(ctx, c.tablet, client.CheapStream([]byte("another")))
+	}},
+	{"repair a half", "device/update_lks_client_half", func(ctx context.Context, c *cast) error {
+		return c.alice.RepairClientHalf(ctx, c.tablet)
+	}},
+	{"lockdown", "account/lockdown", func(ctx context.Context, c *cast) error { return c.alice.SetLockdown(ctx, true) }},
 	{"links by sig/multi", "sig/multi", func(ctx context.Context, c *cast) error {
 		c.bob.EditPost = nil
 		l, err := c.linkOf(ctx, c.bob.Follow, c.alice.UID)
@@ -191,15 +201,26 @@ var harmless = []struct{ scene, path, what, why string }{
 	{`.*`, `per_user_key\.prev`, `broken lines|newline after`, "base64 may have line breaks"},
 	{`user ephemeral key`, `boxes`, `space .*|newline after`, "white space in JSON"},
 	{`.*`, `pwh_version|ppgen`, `sign|lead`, "the same number"},
+	{passwordScenes, `private_keys`, `.*`, "there are none"},
+	{`change the password`, `lks_mask|pwh|pdpka5_kid`, `flip|bit|upper|lower`, "another password"},
+	{`change the password`, `lks_client_halves\..*`, `bit|broken lines|newline after`, "sealed: only the owner can open it"},
+	{`recover the password`, `lks_mask`, `flip|bit|upper|lower`, "nobody signs the mask"},
+	{`recover the password`, `pwh|pdpka5_kid`, `upper`, "the same in hex"},
+	{`recover the password`, `lks_client_halves\..*`, `bit|broken lines|newline after`, "sealed: only the owner can open it"},
+	{`recover the password`, `ppgen|old_pdpka[45]`, `.*`, "not read: the signature stands for them"},
+	{`repair a half`, `lks_client_half`, `bit|broken lines|newline after`, "sealed: only the owner can open it"},
+	{`repair a half`, `kid`, `upper`, "the same in hex"},
+	{`lockdown`, `enabled`, `dec|true`, "the same, or off, which it is"},
 	{`revoke a (signature|device)`, `downgrade_lease_id`, `upper`, "the same in hex"},
 	{`user ephemeral key`, `boxes`, `drop|empty|null|array|upper name|list name|no value|empty first`, "no device can read it"},
 }
 
 // The kinds of scenes.
 const (
-	jsonScenes = `first device|another device|revoke a device|roll|wallet|vouch|vouch again|react|links by sig/multi`
-	linkScenes = jsonScenes + `|follow|unfollow|revoke a signature|currency|currency instead|rename`
-	formScenes = `sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|currency|currency instead|rename`
+	passwordScenes = `change the password|recover the password`
+	jsonScenes     = `first device|another device|revoke a device|roll|wallet|vouch|vouch again|react|links by sig/multi|` + passwordScenes
+	linkScenes     = jsonScenes + `|follow|unfollow|revoke a signature|currency|currency instead|rename`
+	formScenes     = `sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|currency|currency instead|rename|repair a half|lockdown`
 )
 
 func isHarmless(scene string, m mutant) bool {

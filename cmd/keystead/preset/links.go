@@ -42,6 +42,8 @@ func (m maker) do(ctx context.Context, p person, st *sigchain.State, d deed) (*s
 		err = b.begin(d)
 	case adds:
 		err = b.add(d)
+	case encrypts:
+		err = b.pgpKey(m.rand, d)
 	case proves:
 		err = b.say("web_service_binding", map[string]any{"service": map[string]any{"name": d.service, "username": d.username}},
 			sigchain.Posted{IsRemoteProof: "1", RemoteUsername: d.username})
@@ -99,9 +101,19 @@ func (b *batch) take(packet []byte, inner string, by kbsig.KID, typ string, p si
 	return nil
 }
 
-// delegate adds a v1 link that the key reverse, if there is one, signs first, in the
-// section of the link's type.
+// delegate adds a v1 link that the key reverse, if there is one, signs first.
 func (b *batch) delegate(typ string, by signKey, sections map[string]any, reverse *signKey, p sigchain.Posted) error {
+	if reverse == nil {
+		return b.delegateTo(typ, by, sections, nil, p)
+	}
+	return b.delegateTo(typ, by, sections, func(payload []byte) (string, error) {
+		return kbsig.Armor(kbsig.SignPacket(reverse.private, payload)), nil
+	}, p)
+}
+
+// delegateTo adds a v1 link that the key which it adds signs first with reverse, if that
+// is not nil, in the section of the link's type.
+func (b *batch) delegateTo(typ string, by signKey, sections map[string]any, reverse func([]byte) (string, error), p sigchain.Posted) error {
 	doc := b.inner(typ, 1, by.kid, sections)
 	if reverse != nil {
 		section, ok := sections[typ].(map[string]any)
@@ -113,7 +125,9 @@ func (b *batch) delegate(typ string, by signKey, sections map[string]any, revers
 		if err != nil {
 			return err
 		}
-		section["reverse_sig"] = kbsig.Armor(kbsig.SignPacket(reverse.private, first))
+		if section["reverse_sig"], err = reverse(first); err != nil {
+			return err
+		}
 	}
 	payload, err := compact(doc)
 	if err != nil {

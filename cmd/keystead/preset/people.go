@@ -48,10 +48,10 @@ const (
 // client: go/engine/id_test.go, go/libkb/upak_loader_test.go, go/engine/identify2_test.go, go/uidmap/servicemap_test.go,
 // go/saltpackkeys/saltpack_recipient_keyfinder_engine_test.go
 var people = []person{
-	{"t_alice", "", []deed{begins{device: "home computer"}}},
-	{"t_bob", "", []deed{begins{device: "home computer"}}},
-	{"t_charlie", "", []deed{begins{device: "home computer"}}},
-	{"t_doug", "", []deed{begins{device: "home computer"}}},
+	{"t_alice", "", []deed{begins{device: "home computer"}, encrypts{"t_alice@example.org"}}},
+	{"t_bob", "", []deed{begins{device: "home computer"}, encrypts{"t_bob@example.org"}}},
+	{"t_charlie", "", []deed{begins{device: "home computer"}, encrypts{"t_charlie@example.org"}}},
+	{"t_doug", "", []deed{begins{device: "home computer"}, encrypts{"t_doug@example.org"}}},
 	{"t_ellen", "", nil}, // who has no keys
 	{"t_frank", "", []deed{begins{device: "home computer"}}},
 	{"t_george", "", []deed{begins{device: "home computer"}, adds{"office computer", desktop}, adds{"laptop", desktop}}},

@@ -4,7 +4,8 @@
 // They are accounts like any other. Their links are made here as a client makes them and
 // go the way of every post, so that nothing is in the store which the rules of chains
 // would not allow. Their keys come from a seed that everybody knows, and their passwords
-// from nowhere: whoever wants to be t_alice derives her keys.
+// from nowhere: whoever wants to be t_alice derives her keys. PGP keys alone are random, and
+// nobody has their secret halves.
 //
 // Make continues where it was interrupted: how long a chain is tells what its owner has
 // done. It imports the rooms that it works with and is imported by cmd/keystead/node.
@@ -18,6 +19,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/crypto/curve25519"
 
@@ -36,12 +38,13 @@ var seed = []byte("keystead ready-made users, for tests of clients")
 type maker struct {
 	store    *store.Store
 	identity *identity.Service
+	rand     io.Reader
 }
 
 // Make makes the accounts that are not there yet and finishes those that are not whole.
 // Another account of one of their names is left alone.
-func Make(ctx context.Context, st *store.Store, id *identity.Service) error {
-	m := maker{st, id}
+func Make(ctx context.Context, st *store.Store, id *identity.Service, rand io.Reader) error {
+	m := maker{st, id, rand}
 	for _, p := range people {
 		if err := m.make(ctx, p); err != nil {
 			return fmt.Errorf("make %s: %w", p.name, err)

@@ -201,6 +201,8 @@ var harmless = []struct{ scene, path, what, why string }{
 	{`.*`, `per_user_key\.prev`, `broken lines|newline after`, "base64 may have line breaks"},
 	{`user ephemeral key`, `boxes`, `space .*|newline after`, "white space in JSON"},
 	{`.*`, `pwh_version|ppgen`, `sign|lead`, "the same number"},
+	{passwordScenes, `(.*\.)?[a-z0-9_]+`, `swap`, "members have no order"},
+	{`lockdown`, `method`, `GET`, "another endpoint, which reads"},
 	{passwordScenes, `private_keys`, `.*`, "there are none"},
 	{`change the password`, `lks_mask|pwh|pdpka5_kid`, `flip|bit|upper|lower`, "another password"},
 	{`change the password`, `lks_client_halves\..*`, `bit|broken lines|newline after`, "sealed: only the owner can open it"},

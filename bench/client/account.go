@@ -247,26 +247,3 @@ func (s *Server) CheckSession(ctx context.Context, c Credential) error {
 	_, err := s.Get(ctx, "sesscheck", nil, c)
 	return err
 }
-
-// Reset throws all keys away with the password; links stay. The next
-// ProvisionFirst begins a new incarnation. client: go/libkb/reset_delete.go
-func (a *Account) Reset(ctx context.Context) error {
-	loginSession, err := a.getSalt(ctx)
-	if err != nil {
-		return err
-	}
-	args, err := a.loginProofs(loginSession)
-	if err != nil {
-		return err
-	}
-	if _, err := a.postForm(ctx, "nuke", args, a.credential()); err != nil {
-		return err
-	}
-	a.Device, a.Devices, a.PUKs = nil, make(map[DeviceID]*Device), nil
-	relogin, err := Login(ctx, a.Verifier, a.Username, "", a.Stream)
-	if err != nil {
-		return err
-	}
-	a.Session = relogin.Session
-	return a.Reload(ctx)
-}

@@ -9,9 +9,10 @@ import (
 )
 
 // EndIncarnation takes from an account what goes with its keys: all password sessions but
-// keep, if that is not nil, and what is held of its devices. The caller puts the account
+// keep, if that is not nil, what is held of its devices, and lockdown mode. The caller puts the account
 // back. Tokens of devices end with the devices.
 func EndIncarnation(tx *store.Tx, a *Account, keep *SessionTokens) error {
+	ends := func(ListedSession) bool { return true }
 	if keep != nil {
 		s, err := FindSession(tx, *keep, tx.Now())
 		if err != nil {
@@ -22,8 +23,13 @@ func EndIncarnation(tx *store.Tx, a *Account, keep *SessionTokens) error {
 		}
 		s.Epoch = a.Epoch + 1
 		store.Save(tx, keys.Session(keep.hash()), s)
+		ends = func(s ListedSession) bool { return s.ID != keep.ID() }
+	}
+	if _, err := EndSessions(tx, a.UID, ends); err != nil {
+		return err
 	}
 	a.Epoch++
+	tx.Delete(keys.Lockdown(a.UID)) // it was set by devices that are no more
 	return dropAll(tx, keys.Devices(a.UID), keys.ActiveDevices(a.UID))
 }
 

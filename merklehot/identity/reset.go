@@ -8,7 +8,9 @@ import (
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/people"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/home"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
@@ -57,6 +59,11 @@ func (s *Service) Reset(ctx context.Context, req ResetRequest) (ended []kbsig.De
 }
 
 func (s *Service) reset(tx *store.Tx, req ResetRequest) ([]kbsig.DeviceID, error) {
+	if req.Kind == sigchain.KindDelete {
+		if err := people.Forget(tx, req.UID); err != nil {
+			return nil, err
+		}
+	}
 	acct, err := accounts.Get(tx, req.UID)
 	if err != nil {
 		return nil, err
@@ -97,6 +104,9 @@ func (s *Service) reset(tx *store.Tx, req ResetRequest) ([]kbsig.DeviceID, error
 		if err := fn(tx, ResetFact{Link: link, Account: acct, Eldest: st.EldestSeqno}); err != nil {
 			return nil, err
 		}
+	}
+	if err := home.RefreshFrom(tx, acct, next); err != nil {
+		return nil, err
 	}
 	if err := tellReset(tx, acct); err != nil {
 		return nil, err

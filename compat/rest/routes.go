@@ -289,9 +289,6 @@ var absent = []string{
 	"teambot/key_needed",
 	"teamsearch/refresh",
 	"teamsearch/search",
-	"user/phone_number_verify",
-	"user/phone_number_visibility",
-	"user/phone_numbers_search",
 }
 
 // methods holds an endpoint's routes by method.

@@ -57,7 +57,7 @@ var fences = []struct {
 	{"github.com/cockroachdb/pebble", "durability has one owner", []string{"engine"}},
 	{"github.com/cockroachdb/pebble/v2/vfs", "whose file system it is, is decided where the server is put together; who writes files beside the store takes it as a parameter", []string{"engine", "merklehot/archive", "cmd/keystead/node"}},
 	{"github.com/valyala/fasthttp", "requests come in by the doors", []string{"compat/rest", "compat/federation", "compat/public", "cmd", "bench"}},
-	{"net/http", "requests come in by the doors", []string{"compat/federation", "compat/public", "compat/clients", "cmd", "bench"}},
+	{"net/http", "requests come in by the doors, and go out by the one fetcher", []string{"engine/fetch", "compat/federation", "compat/public", "compat/clients", "cmd", "bench"}},
 	{"github.com/spf13/cobra", "the command line belongs to the operator's side", []string{"cmd", "bench"}},
 	{"github.com/wneessen/go-mail", "mail leaves the process in one place", []string{"cmd/keystead/postman"}},
 	{"github.com/emersion/go-smtp", "test library", nil},

@@ -25,6 +25,7 @@ import (
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/autoreset"
 	"github.com/keystead/keystead/engine/events"
+	"github.com/keystead/keystead/engine/fetch"
 	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/limits"
@@ -38,6 +39,9 @@ import (
 	"github.com/keystead/keystead/merklehot/directory"
 	"github.com/keystead/keystead/merklehot/home"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/proofs"
+	"github.com/keystead/keystead/merklehot/pvl"
+	"github.com/keystead/keystead/merklehot/rooter"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
 	"github.com/keystead/keystead/merklehot/tree"
@@ -69,6 +73,9 @@ func limitRooms() []limitRoom {
 		{"compat/kbsig/pgp", "PGP keys and signatures", openPGP},
 		{"merklehot/sigchain", "Chains", sigchain.LimitRows()},
 		{"merklehot/identity", "Posting to chains", identity.LimitRows()},
+		{"merklehot/proofs", "Proofs of other places", proofs.LimitRows()},
+		{"merklehot/pvl", "Their programs", pvl.LimitRows()},
+		{"merklehot/rooter", "Networks for tests", rooter.LimitRows()},
 		{"merklehot/directory", "People", directory.LimitRows()},
 		{"merklehot/vouches", "The web of trust", vouches.LimitRows()},
 		{"merklehot/home", "Home pages", home.LimitRows()},
@@ -87,6 +94,7 @@ func limitRooms() []limitRoom {
 		{"engine/keys", "Keys of records", keys.LimitRows()},
 		{"engine/events", "News on its way", events.LimitRows()},
 		{"engine/store", "The store", store.LimitRows()},
+		{"engine/fetch", "What the server fetches", fetch.LimitRows()},
 		{"engine/limits", "Rate limits themselves", limits.LimitRows()},
 		{"cmd/keystead/node", "The process", node.LimitRows()},
 		{"cmd/keystead/config", "The configuration", config.LimitRows()},

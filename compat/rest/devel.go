@@ -16,7 +16,7 @@ const develInvitation = "202020202020202020202020"
 
 // develTable are the endpoints that only devel mode has.
 func develTable() []route {
-	return append([]route{
+	return append(append(rooterRoutes(), contactHooks()...), []route{
 		{"autoreset/timetravel", post, authOptional, ratePost, 0, refused, resetTravel},
 		{"autoreset/process_dev", post, authNone, rateLookup, 0, natural, resetProcess},
 		{"autoreset/status_dev", get, authOptional, rateLookup, 0, reads, resetStatusDevel},
@@ -25,7 +25,7 @@ func develTable() []route {
 		{"pkg/show", get, authOptional, rateRead, 0, reads, packageShow},
 		{"test/feature", post, authRequired, ratePost, 0, natural, testFeature},
 		{"test/agedevice", post, authRequired, ratePost, 0, refused, ageDevice},
-	}, contactHooks()...)
+	}...)
 }
 
 // aboutMe: GET me: what the server holds of the caller's mail and password.

@@ -19,10 +19,12 @@ import (
 	"github.com/keystead/keystead/bench/client"
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/engine/clock"
+	"github.com/keystead/keystead/engine/fetch"
 	"github.com/keystead/keystead/engine/highwater"
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/roots"
 )
 
@@ -60,8 +62,13 @@ func openDoor(t testing.TB, change ...func(*Options)) *door {
 	a, err := auth.New(st, now.Now, rand.Reader)
 	must(err)
 	d := &door{store: st, clock: now, reg: prometheus.NewRegistry()}
+	book, err := proofs.New(proofs.Options{Store: st, Fetch: fetch.New(fetch.Options{}), Clock: now.Now, Logger: slog.New(slog.DiscardHandler)})
+	must(err)
+	must(book.KeepKits(context.Background()))
+	ids := identity.New(st, rand.Reader)
+	ids.KeepProofs(book)
 	o := Options{
-		Store: st, Auth: a, Identity: identity.New(st, rand.Reader), Clock: now.Now, Rand: rand.Reader,
+		Store: st, Auth: a, Identity: ids, Proofs: book, Clock: now.Now, Rand: rand.Reader,
 		Logger: slog.New(slog.DiscardHandler), Metrics: observe.New(d.reg),
 	}
 	for _, c := range change {

@@ -8,7 +8,9 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/tree"
 )
@@ -86,15 +88,16 @@ func firstRoot(c *call) (any, error) {
 // merkleKit: GET merkle/pvl, merkle/proof_params, merkle/external_urls.
 // client: go/merklestore/store.go:MerkleStoreImpl.fetch
 func merkleKit(c *call) (any, error) {
-	kits := c.roots().Kits()
-	for _, k := range []roots.Kit{kits.PVL, kits.ProofParams, kits.ExternalURLs} {
-		if k.Hash == c.raw("hash") {
-			return struct {
-				KitJSON string `json:"kit_json"`
-			}{k.JSON}, nil
-		}
+	k, err := proofs.KitByHash(c.view(), c.raw("hash"))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, status.Missing("a kit of that hash")
 	}
-	return nil, status.Missing("a kit of that hash")
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		KitJSON string `json:"kit_json"`
+	}{k.JSON}, nil
 }
 
 type pathJSON struct {
@@ -199,8 +202,13 @@ func (c *call) addPath(out *pathJSON, id tree.ID, acct *accounts.Account, at kbs
 	}
 	out.UID, out.Username, out.UsernameCased = acct.UID.String(), string(acct.Name), acct.Cased
 	out.IDVersion = &acct.IDVersion
-	hints := noHints
-	out.Sigs = &hints
+	low, err := c.integer("sig_hints_low", -1)
+	if err != nil {
+		return err
+	}
+	if out.Sigs, err = c.hints(acct, low); err != nil {
+		return err
+	}
 	out.raw = append(out.raw, rawPart{"uid_proof_path", tree.AppendPath(nil, c.roots().NamesPath(acct.Name))})
 	if leaf == nil {
 		return nil // root at is older than the account

@@ -44,6 +44,7 @@ var (
 	ratePost    = &rate{name: "post", user: []limits.Name{limits.PostByUser}}
 	rateSearch  = &rate{name: "search", user: []limits.Name{limits.SearchByUser}}
 	rateRemind  = &rate{name: "remind", before: []limits.Name{limits.RemindByPrefix, limits.RemindByAddress}}
+	rateCheck   = &rate{name: "check", user: []limits.Name{limits.CheckByUser}}
 	rateSession = &rate{name: "session", user: []limits.Name{limits.SessionByUser}}
 	rateSignUp  = &rate{
 		name: "signup", before: []limits.Name{limits.LookupByAddress},
@@ -73,6 +74,7 @@ var refusals = map[limits.Name]string{
 	limits.SearchByUser:          "searches for people",
 	limits.RemindByAddress:       "requests for reminders from your network",
 	limits.RemindByPrefix:        "requests for reminders from your network",
+	limits.CheckByUser:           "checks of proofs and web sites",
 	limits.TokenByAddress:        "expired or wrong session tokens from your network",
 }
 

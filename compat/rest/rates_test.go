@@ -54,6 +54,7 @@ func TestEveryRouteHasAClass(t *testing.T) {
 	used := map[limits.Name]bool{
 		limits.TokenByAddress: true,                          // of authenticate
 		limits.CallByAddress:  true, limits.CallByUser: true, // of the RPC door
+		limits.FetchByName: true, // of the fetcher
 	}
 	for _, n := range everyRequest {
 		used[n] = true
@@ -69,7 +70,7 @@ func TestEveryRouteHasAClass(t *testing.T) {
 		if len(r.rate.user) > 0 && r.auth != authRequired {
 			t.Errorf("%s: the class %s counts by the user, who may be unknown", r.name, r.rate.name)
 		}
-		if r.method == post && r.repeats != reads && r.auth == authRequired && r.rate != ratePost && r.rate != rateSession {
+		if r.method == post && r.repeats != reads && r.auth == authRequired && r.rate != ratePost && r.rate != rateSession && r.rate != rateCheck {
 			t.Errorf("%s writes in the class %s", r.name, r.rate.name)
 		}
 		for _, part := range []struct {

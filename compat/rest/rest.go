@@ -45,7 +45,7 @@ import (
 	"github.com/keystead/keystead/engine/reports"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
-	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/proofs"
 )
 
 // Limits of the door.
@@ -84,19 +84,18 @@ type Options struct {
 	Identity *identity.Service
 	// Autoreset keeps the resets that wait.
 	Autoreset *autoreset.Service
-	Clock     clock.Clock
-	Rand      io.Reader
-	Logger    *slog.Logger
-	Metrics   *observe.Metrics
-	Devel     bool
+	// Proofs is what users have proven elsewhere.
+	Proofs  *proofs.Book
+	Clock   clock.Clock
+	Rand    io.Reader
+	Logger  *slog.Logger
+	Metrics *observe.Metrics
+	Devel   bool
 	// Signup says who may make an account.
 	Signup accounts.SignupPolicy
 	// Revoked is told of a device whose revocation is durable, so that other doors
 	// end its sessions; nil tells nobody.
 	Revoked func(kbsig.UID, kbsig.DeviceID)
-	// ProofText is what somebody has to publish for a proof that was posted; nil: no
-	// proofs are taken.
-	ProofText func(*sigchain.Link) (string, error)
 	// Rates are the rate limits; nil refuses nobody.
 	Rates *limits.Set
 	// CanMail and CanText say whether mail and text messages can leave the server.
@@ -227,7 +226,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	name, isAPI := endpointOf(path)
 	if !isAPI {
-		if s.servePage(ctx, path, s.addressOf(ctx)) {
+		if s.servePage(ctx, path, s.addressOf(ctx)) || s.gubblePage(ctx, path) {
 			return
 		}
 		if strings.HasPrefix(path, verifyPath) {
@@ -238,7 +237,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	from := s.addressOf(ctx)
-	byMethod, known := s.routes[name]
+	byMethod, known := s.find(name)
 	if byMethod == nil {
 		if err := s.admit(from, nil); err != nil {
 			s.writeError(ctx, s.statusOf(nil, err))

@@ -136,10 +136,12 @@ func (s *Server) table() []route {
 		{"user/get_user_ek_batch", post, authRequired, rateOwn, 0, reads, userEKBatch},
 		{"user/user_ek_box", get, authRequired, rateOwn, 0, reads, userEKBox},
 
-		// Chains: sigs.go, wot.go
+		// Chains: sigs.go, proofs.go, wot.go
 		{"sig/get", get, authOptional, rateRead, 0, reads, sigGet},
 		{"sig/get_high", get, authOptional, rateRead, 0, reads, sigGetHigh},
 		{"sig/hints", get, authNone, rateRead, 0, reads, sigHints},
+		{"sig/posted", post, authRequired, rateCheck, 0, natural, sigPosted},
+		{"remotes/check", get, authRequired, rateCheck, 0, reads, remotesCheck},
 		{"sig/multi", post, authRequired, ratePost, keyMultiBodyMax, natural, sigMulti},
 		{"sig/post", post, authRequired, ratePost, 0, natural, sigPost},
 		{"sig/revoke", post, authRequired, ratePost, 0, natural, sigRevoke},
@@ -212,11 +214,7 @@ var absent = []string{
 	"kbfs/pseudonym/put",
 	"kbfs/unpinned",
 	"pubsub/poll",
-	"remotes/check",
-	"rooter",
-	"rooter/delete",
 	"sig/post_auth",
-	"sig/posted",
 	"stellar/accountcurrency",
 	"stellar/accountseqno",
 	"stellar/acctbundle",

@@ -40,6 +40,8 @@ type entryJSON struct {
 	PayloadJSON string `json:"payload_json,omitempty"`
 	Sig         string `json:"sig,omitempty"`
 	KID         string `json:"kid,omitempty"`
+	// ProofText is what the user was told to publish; sent to its author only.
+	ProofText string `json:"proof_text_full,omitempty"`
 }
 
 func (c *call) links(low kbsig.Seqno, stub bool) (any, error) {
@@ -51,6 +53,12 @@ func (c *call) links(low kbsig.Seqno, stub bool) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	var texts map[kbsig.Seqno]string
+	if c.who != nil && c.who.UID == uid {
+		if texts, err = c.proofTexts(uid); err != nil {
+			return nil, err
+		}
+	}
 	sigs := []entryJSON{}
 	err = identity.Records(c.view(), uid, low, func(n kbsig.Seqno, rec sigchain.Record) error {
 		// The first link of the incarnation and what may be the tail are needed whole.
@@ -59,6 +67,7 @@ func (c *call) links(low kbsig.Seqno, stub bool) (any, error) {
 		if e.Sig != "" {
 			j.KID = e.KID.String()
 		}
+		j.ProofText = texts[n]
 		sigs = append(sigs, j)
 		return err
 	})
@@ -69,22 +78,6 @@ func (c *call) links(low kbsig.Seqno, stub bool) (any, error) {
 		Sigs []entryJSON `json:"sigs"`
 	}{sigs}, nil
 }
-
-// sigHints: GET sig/hints. There are no proofs of outside services yet, so there
-// is nothing to hint at. client: go/libkb/sig_hints.go:LoadAndRefreshSigHints
-func sigHints(c *call) (any, error) {
-	if _, err := c.uid("uid"); err != nil {
-		return nil, err
-	}
-	return noHints, nil
-}
-
-type hintsJSON struct {
-	Version int   `json:"version"`
-	Hints   []any `json:"hints"`
-}
-
-var noHints = hintsJSON{Hints: []any{}}
 
 // formLink reads one link out of a form.
 func (c *call) formLink() (*sigchain.Link, error) {
@@ -148,13 +141,6 @@ func leaseID(raw string) (*identity.LeaseID, error) {
 	return &id, nil
 }
 
-// proofPosted is the answer to a proof. client: go/libkb/post.go:PostProofRes
-type proofPosted struct {
-	Text     string `json:"proof_text"` // what has to be published
-	ID       string `json:"proof_id"`
-	Metadata any    `json:"proof_metadata"`
-}
-
 // sigPost: POST sig/post: a statement of a user about itself: a proof, a currency
 // address, a device's name.
 // client: go/libkb/post.go:PostProof, go/engine/cryptocurrency.go:CryptocurrencyEngine.Run
@@ -170,14 +156,15 @@ func sigPost(c *call) (any, error) {
 	if p.Lease, err = leaseID(c.raw("downgrade_lease_id")); err != nil {
 		return nil, err
 	}
-	if l.Service != nil && c.s.ProofText == nil {
-		return nil, status.Unavailable("proving other identities")
+	if l.Service != nil {
+		if err := c.acceptProof(l); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.postLinks(p); err != nil || l.Service == nil {
 		return none{}, err
 	}
-	text, err := c.s.ProofText(l)
-	return proofPosted{Text: text, ID: l.SigID.SigID()}, err
+	return c.proofPosted(l)
 }
 
 // multiJSON is an element of "sigs" in sig/multi. client: go/libkb/kbsig.go:SigMultiItem

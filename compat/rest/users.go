@@ -18,6 +18,9 @@ const lookupNamesMax = 100
 
 // userJSON is a user object. client: go/libkb/user.go:NewUserFromServer
 type userJSON struct {
+	ProofsSummary *proofsSummary `json:"proofs_summary,omitempty"`
+	RemoteProofs  *remoteProofs  `json:"remote_proofs,omitempty"`
+
 	ID         string            `json:"id"`
 	Basics     userBasics        `json:"basics"`
 	Profile    *userProfile      `json:"profile,omitempty"`
@@ -135,7 +138,7 @@ func (c *call) userObject(acct *accounts.Account) (*userJSON, error) {
 	if u.Sigs.Last.Seqno = int64(st.Tail); st.Tail > 0 {
 		u.Sigs.Last.PayloadHash, u.Sigs.Last.SigID = st.TailLink.String(), st.TailSig.SigID()
 	}
-	return u, nil
+	return u, c.addProofs(u, acct.UID)
 }
 
 // userLookup: GET user/lookup, in its two forms: several users as an array, for
@@ -286,22 +289,6 @@ func userNames(c *call) (any, error) {
 	return struct {
 		Users map[string]row `json:"users"`
 	}{users}, nil
-}
-
-// userServiceMaps: POST user/service_maps. Nobody has proofs yet.
-// client: go/uidmap/servicemap.go:lookupServiceSummariesFromServer
-func userServiceMaps(c *call) (any, error) {
-	uids, err := c.uidList("uids", usersPerQuestionMax)
-	if err != nil {
-		return nil, err
-	}
-	maps := map[string]map[string]string{}
-	for _, u := range uids {
-		maps[u.String()] = map[string]string{}
-	}
-	return struct {
-		ServiceMaps map[string]map[string]string `json:"service_maps"`
-	}{maps}, nil
 }
 
 // keyOwnerDevice: GET key/owner/device, the first question of a paper key.

@@ -40,6 +40,10 @@
 //	x       uid, device                     device ephemeral key                merklehot/keyboxes
 //	y       uid, generation                 user ephemeral key                  merklehot/keyboxes
 //	z       uid, generation, device         user ephemeral key box              merklehot/keyboxes
+//	w       uid, sig id base                remote proof                        merklehot/proofs
+//	O       sha256(name), uid               who has proven a name               merklehot/proofs
+//	U       half of sha512(kit)             kit that a root names               merklehot/proofs
+//	7       sha256(name), id                post in a network for tests         merklehot/rooter
 //	q       uid, message id                 in-band message                     chatlog/gregor
 //	G       number                          entry of the outbox                 engine/events
 //	V       consumer                        place in the outbox                 engine/events

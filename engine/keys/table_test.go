@@ -181,6 +181,16 @@ var rows = []row{
 		"UserEKBox", 'z', func(p parts) []byte { return UserEKBox(p.u, p.generation, p.dev) },
 		fieldsOf(uid, generation, device), nil,
 	},
+	{"Proof", 'w', func(p parts) []byte { return Proof(p.u, kbsig.SigIDBase(p.h32)) }, fieldsOf(uid, hash32), nil},
+	{
+		"ProofOwner", 'O', func(p parts) []byte { return ProofOwner(p.h32, p.u) }, fieldsOf(hash32, uid),
+		func(k []byte, p parts) bool { h, u, ok := ProofOwnerOf(k); return ok && h == p.h32 && u == p.u },
+	},
+	{"Kit", 'U', func(p parts) []byte { return Kit(p.h32) }, fieldsOf(hash32), nil},
+	{
+		"Post", '7', func(p parts) []byte { return Post(p.h32, p.id16) }, fieldsOf(hash32, id16),
+		func(k []byte, p parts) bool { h, id, ok := PostOf(k); return ok && h == p.h32 && id == p.id16 },
+	},
 	{
 		"Gregor", 'q', func(p parts) []byte { return Gregor(p.u, []byte(p.name)) }, fieldsOf(uid, name),
 		func(k []byte, p parts) bool { u, m, ok := GregorOf(k); return ok && u == p.u && string(m) == p.name },
@@ -272,6 +282,9 @@ var ranges = map[string]struct {
 	"Jobs":            {"Job", 0, func(parts) []byte { return Jobs() }},
 	"JobsOf":          {"Job", 1, func(p parts) []byte { return JobsOf(p.id16) }},
 	"DueJobs":         {"DueJob", 1, func(p parts) []byte { return DueJobs(p.id16) }},
+	"Proofs":          {"Proof", 1, func(p parts) []byte { return Proofs(p.u) }},
+	"ProofOwners":     {"ProofOwner", 1, func(p parts) []byte { return ProofOwners(p.h32) }},
+	"Posts":           {"Post", 1, func(p parts) []byte { return Posts(p.h32) }},
 	"Gregors":         {"Gregor", 1, func(p parts) []byte { return Gregors(p.u) }},
 	"Events":          {"Event", 0, func(parts) []byte { return Events() }},
 	"EventCursors":    {"EventCursor", 0, func(parts) []byte { return EventCursors() }},

@@ -74,6 +74,8 @@ const (
 	RemindByPrefix        Name = "remind-by-prefix"
 	SignUpByAddress       Name = "signup-by-address"
 	SignUpByPrefix        Name = "signup-by-prefix"
+	FetchByName           Name = "fetch-by-name"
+	CheckByUser           Name = "check-by-user"
 )
 
 // Scope says whose count a limit keeps.
@@ -168,6 +170,8 @@ func Table() []Limit {
 		{RemindByPrefix, ByPrefix, Rate{50, 50, time.Hour}, "", "requests to be mailed one's user name or help with the password"},
 		{SignUpByAddress, ByAddress, Rate{20, 20, time.Hour}, "", "new accounts"},
 		{SignUpByPrefix, ByPrefix, Rate{100, 100, time.Hour}, "", "new accounts"},
+		{FetchByName, ByName, Rate{60, 30, time.Minute}, "", "pages and text records that this server fetches, by the name of the host"},
+		{CheckByUser, ByUser, Rate{60, 30, time.Minute}, "", "checks of proofs and web sites that a user asks for"},
 	}
 }
 

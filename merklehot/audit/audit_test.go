@@ -167,7 +167,7 @@ func TestEveryFamilyIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[byte]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^//\t([A-Za-z])[ \t]+\S`).FindAllSubmatch(text, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^//\t([A-Za-z0-9])[ \t]+\S`).FindAllSubmatch(text, -1) {
 		want[m[1][0]] = true
 	}
 	if len(want) < 20 {

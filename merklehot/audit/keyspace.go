@@ -2,12 +2,14 @@ package audit
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/autoreset"
 	"github.com/keystead/keystead/engine/events"
+	"github.com/keystead/keystead/engine/hash"
 	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/mail"
@@ -15,6 +17,7 @@ import (
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/keyboxes"
+	"github.com/keystead/keystead/merklehot/rooter"
 )
 
 // family is a kind of record: what its keys are made of, and, where no later pass
@@ -86,6 +89,10 @@ var families = []family{
 	{name: "user ephemeral key box", key: keys.UserEKBox(zero.uid, 1, zero.device), parts: "und"},
 	{name: "job", key: keys.Job([16]byte{}, "x"), fits: isJob, value: jobs.CheckShape},
 	{name: "place of a job", key: keys.DueJob([16]byte{}, 1, "x"), fits: isDueJob},
+	{name: "proof", key: keys.Proof(zero.uid, kbsig.SigIDBase{}), parts: "uh"},
+	{name: "proven name", key: keys.ProofOwner([32]byte{}, zero.uid), fits: isProvenName},
+	{name: "kit", key: keys.Kit([32]byte{}), parts: "h", value: kitRecord},
+	{name: "post in a network for tests", key: keys.Post([32]byte{}, [16]byte{}), parts: "hi", value: rooter.CheckShape},
 	{name: "message", key: keys.Gregor(zero.uid, []byte{1}), fits: isMessage},
 	{name: "outbox entry", key: keys.Event(1), parts: "n", value: decodes[events.Record]},
 	{name: "outbox place", key: keys.EventCursor("x"), fits: isConsumer},
@@ -108,6 +115,7 @@ var userAt = map[byte]int{
 	keys.Gregor(zero.uid, []byte{1})[0]:         1,
 	keys.PGPFingers(nil)[0]:                     56,
 	keys.Picture(zero.uid, [16]byte{}, 1)[0]:    1,
+	keys.ProofOwner([32]byte{}, zero.uid)[0]:    33,
 	keys.Leaf(keys.TreeMain, zero.uid[:], 1)[0]: 2,
 }
 
@@ -239,6 +247,19 @@ func isMail(k []byte) bool { return len(k) > 1 && accounts.NormalMail(string(k[1
 func isFavorite(k []byte) bool {
 	_, _, ok := keys.FavoriteOf(k)
 	return ok && partOK('u', k[1:17])
+}
+
+func isProvenName(k []byte) bool {
+	_, u, ok := keys.ProofOwnerOf(k)
+	return ok && partOK('u', u[:])
+}
+
+// kitRecord: a kit is kept under its own hash.
+func kitRecord(k, v []byte) error {
+	if h := hash.Sum512(v); string(h[:32]) != string(k[1:]) {
+		return errors.New("the document has another hash")
+	}
+	return nil
 }
 
 func isMessage(k []byte) bool {

@@ -145,6 +145,7 @@ func (a *auditor) user(u *user) error {
 	steps := []func(*user) error{
 		a.names, a.leafHistory, a.chain, a.state, a.leaves, a.activeDevices, a.follows, a.followers,
 		a.boxes, a.prevs, a.deviceKeys, a.userKeys, a.userKeyBoxes, a.vouches, a.secretKeys, a.leases, a.historicalPaths,
+		a.proofs,
 	}
 	var err error
 	if u.acct, err = store.Decode[accounts.Account](u.record); err != nil {
@@ -254,6 +255,7 @@ func (a *auditor) indexes() error {
 		{kid, func() error { return a.strayKIDs(kid) }},
 		{sig, func() error { return a.straySigs(sig) }},
 		{keys.PGPFingers(nil), a.strayPGP},
+		{keys.ProofOwner([32]byte{}, zero.uid)[:1], a.strayProvenNames},
 	} {
 		if !a.keys.extra(x.prefix) {
 			continue

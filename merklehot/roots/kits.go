@@ -26,6 +26,9 @@ type Kits struct {
 	ExternalURLs Kit // merkle/external_urls: links that the app shows
 }
 
+// All lists the documents.
+func (k *Kits) All() []Kit { return []Kit{k.PVL, k.ProofParams, k.ExternalURLs} }
+
 // DefaultKits are empty: no proofs of other services, no links. Every kit has an
 // entry for version 1, the only one that clients know.
 // client: go/merklestore/store.go:GetLatestEntryWithKnown

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/url"
@@ -46,6 +47,7 @@ func (c Config) Check() Problems {
 	if g := c.Merkle.GapMax; g < gapMaxMin {
 		k.mistake("merkle.gap_max", "%s is too little; write %q or more", spellDuration(g), spellDuration(gapMaxMin))
 	}
+	k.proofs(c.Proofs)
 	k.limits(c.Limits)
 	k.clients(c.Clients)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
@@ -299,6 +301,26 @@ func (k *checker) limits(l Limits) {
 	}
 	if _, err := limits.With(limits.Table(), l.Rates); err != nil {
 		k.mistake("limits.rates", "%s", oneLine(err.Error()))
+	}
+}
+
+// proofs checks what is asked of other services. The files are read at the start.
+func (k *checker) proofs(p Proofs) {
+	if _, err := limits.ParsePrefixes(p.Allow); err != nil {
+		k.mistake("proofs.allow", "%s", oneLine(err.Error()))
+	}
+	if p.Resolver != "" {
+		if why := addressFault(p.Resolver); why != "" {
+			k.mistake("proofs.resolver", "%q %s; write host:port, such as \"127.0.0.1:53\"", clip(p.Resolver), why)
+		}
+	}
+	if len(p.Services) > servicesMax {
+		k.mistake("proofs.services", "%d files; write at most %d", len(p.Services), servicesMax)
+	}
+	for _, path := range p.Services {
+		if fault := pathFault(path); fault != "" || path == "" {
+			k.mistake("proofs.services", "%q %s", clip(path), cmp.Or(fault, "is not a path; write one"))
+		}
 	}
 }
 

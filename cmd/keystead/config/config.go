@@ -31,6 +31,7 @@ type Config struct {
 	Reset   Reset   `toml:"reset" doc:"Resets of accounts whose owner has none of the devices any more: they wait, so that whoever has a device can cancel them."`
 	Mail    Mail    `toml:"mail" doc:"The mail server by which this one writes to people: verification of addresses, resets, reminders of names. Without one nobody can verify an address here, and nothing that needs a mail works; the log and the counter keystead_messages_total say so. In devel mode nothing is sent, and mail stands in the log."`
 	SMS     SMS     `toml:"sms" doc:"How text messages reach telephones. Without it nobody can verify a telephone number here. In devel mode nothing is sent, and they stand in the log."`
+	Proofs  Proofs  `toml:"proofs" doc:"How this server looks at what people publish elsewhere to prove who they are: web sites, domains, names in networks."`
 	Merkle  Merkle  `toml:"merkle" doc:"The tree of signed roots."`
 	Limits  Limits  `toml:"limits" doc:"Who is held to the rate limits and to the limits by address, and to which rates. The command keystead limits prints all limits with their figures."`
 	Clients Clients `toml:"clients" doc:"What clients are told to offer."`
@@ -100,6 +101,13 @@ type Merkle struct {
 	GapMax    time.Duration `toml:"gap_max" doc:"How much later than the newest root the machine's clock may be when the server starts. A root with a wrong time can never be taken back, and nobody whose clock is right could post before that time has come, so a start by a clock that has leapt is refused. Raise it for one start if the server really stood still for so long. At least \"24h\"."`
 }
 
+// Proofs is the section about looking at other services.
+type Proofs struct {
+	Allow    []string `toml:"allow" doc:"Ranges of addresses that are looked at although they are not public, such as [\"10.1.0.0/16\"] for web sites inside of an organisation. Whoever has an account can make this server ask there. With devel set, this machine is among them."`
+	Resolver string   `toml:"resolver" doc:"host:port of the DNS server that is asked for names and text records; on the way to it answers can be forged, so keep it near. Empty means the machine's own."`
+	Services []string `toml:"services" doc:"Paths of files, each describing in JSON one service at which people can prove a name: the fields of the configuration that services publish for Keybase (version, domain, display_name, description, username, brand_color, prefill_url, profile_url, check_url, check_path, avatar_path), and group, priority and logo_key for how it is shown. Clients learn of a change with the next Merkle root."`
+}
+
 // Limits is the section about rate limits. Figures that are no rates are not settings.
 type Limits struct {
 	Exempt         []string `toml:"exempt" doc:"Ranges of addresses to which no rate limit and no limit by address applies. With devel set these limits apply to nobody. If a proxy on this machine stands before the doors, name it in trusted_proxies, too: without that everybody comes from this machine and is exempt."`
@@ -141,6 +149,7 @@ const (
 	botsMax      = 1000
 	featureMax   = 64 // bytes of the name of a client's switch
 	featuresMax  = 100
+	servicesMax  = 256 // files about services
 )
 
 // Default is the configuration of a server that was told nothing: it listens on
@@ -154,6 +163,7 @@ func Default() Config {
 		Signup:  Signup{Policy: "open"},
 		Reset:   Reset{Delay: 7 * 24 * time.Hour, DelayOneDevice: 5 * 24 * time.Hour, VerifyWithin: 3 * 24 * time.Hour},
 		Mail:    Mail{Port: 587, TLS: "starttls"},
+		Proofs:  Proofs{Allow: []string{}, Services: []string{}},
 		Merkle:  Merkle{Heartbeat: time.Hour, GapMax: 90 * 24 * time.Hour},
 		Limits:  Limits{Exempt: []string{"127.0.0.0/8", "::1/128"}, TrustedProxies: []string{}, Rates: []string{}},
 		Clients: Clients{Features: []string{}, Bots: []string{}},

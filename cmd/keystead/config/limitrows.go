@@ -7,6 +7,7 @@ func LimitRows() []limits.Row {
 	return []limits.Row{
 		limits.Bytes("fileBytesMax", fileBytesMax, "of a configuration file"),
 		limits.Bytes("pathBytesMax", pathBytesMax, "of a path or an address in it"),
+		limits.Count("servicesMax", servicesMax, "files", "about services at which people prove names"),
 		limits.Time("heartbeatMax", heartbeatMax, "between two roots when nothing changes"),
 	}
 }

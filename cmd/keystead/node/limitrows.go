@@ -7,6 +7,7 @@ func LimitRows() []limits.Row {
 	return []limits.Row{
 		limits.Count("doorConnectionsMax", doorConnectionsMax, "connections", "of the REST door; fewer where the machine allows few open files"),
 		limits.Count("devicesMax", devicesMax, "connections", "of the push door; fewer where the machine allows few open files"),
+		limits.Bytes("serviceBytesMax", serviceBytesMax, "of a file about a service at which people prove names"),
 		limits.Time("stopTimeout", stopTimeout, "for requests under way when the server is stopped"),
 		limits.Count("sweepMax", sweepMax, "sessions", "deleted in one transaction after their end"),
 		limits.Time("healthAgeMax", healthAgeMax, "of the newest root beyond the heartbeat, before the server calls itself unhealthy"),

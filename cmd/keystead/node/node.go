@@ -46,6 +46,7 @@ import (
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/archive"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/roots"
 )
 
@@ -124,7 +125,7 @@ func newNode(w World, cfg config.Config, log *slog.Logger) *node {
 
 func (n *node) run(ctx context.Context, ready func(Bound) error) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
-	for _, step := range []func() error{n.openData, n.checkClock, n.startRoots, n.openArchive, n.openNews, n.openCertificates, n.buildDoors, n.makePeople, n.listen} {
+	for _, step := range []func() error{n.openData, n.checkClock, n.openProofs, n.startRoots, n.keepKits, n.openArchive, n.openNews, n.openCertificates, n.buildDoors, n.makePeople, n.listen} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -149,6 +150,8 @@ type node struct {
 	mark  *highwater.Record
 	seq   *roots.Sequencer
 	arch  *archive.Writer
+
+	proofs *proofs.Book
 
 	copying sync.Mutex // around arch, which is for one goroutine at a time
 
@@ -240,7 +243,7 @@ func (n *node) startRoots() error {
 		return fmt.Errorf("signing key: %w", err)
 	}
 	n.seq, err = roots.Start(context.Background(), n.store, roots.Config{
-		Key: key, HighWater: n.mark, Rand: n.Rand, Interval: n.cfg.Merkle.Heartbeat,
+		Key: key, HighWater: n.mark, Rand: n.Rand, Interval: n.cfg.Merkle.Heartbeat, Kits: n.proofs.Kits(),
 	})
 	if errors.Is(err, roots.ErrBehind) || errors.Is(err, roots.ErrForked) {
 		return fmt.Errorf("%w\nThe data folder is an older copy. Put the newest one back; going on from this one would lose every client", err)
@@ -288,6 +291,7 @@ func (n *node) buildDoors() error {
 	n.metrics = observe.New(n.reg)
 	n.startJobs()
 	ids := identity.New(n.store, n.Rand)
+	ids.KeepProofs(n.proofs)
 	resets, err := n.startResets(ids)
 	if err != nil {
 		return err
@@ -302,7 +306,7 @@ func (n *node) buildDoors() error {
 	}
 	restConns, pushConns := n.connections()
 	n.rest = rest.New(rest.Options{
-		Store: n.store, Auth: a, Identity: ids, Autoreset: resets,
+		Store: n.store, Auth: a, Identity: ids, Autoreset: resets, Proofs: n.proofs,
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
 		Connections: restConns,
 		Revoked:     func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },

@@ -13,6 +13,7 @@ func (n *node) startJobs() {
 	n.post = n.postman()
 	mail.Deliver(n.jobs, n.post)
 	n.gregor.HandleReminders(n.jobs)
+	n.proofs.Work(n.jobs)
 }
 
 // postman carries messages to people as configured.

@@ -30,6 +30,8 @@ type LinkSpec struct {
 	// ReverseSigner signs with the reverse_sig in Body[ReverseSection] null.
 	ReverseSigner  *SigningKey
 	ReverseSection string
+	// ReverseSign does so instead if a PGP key is added; it returns armour.
+	ReverseSign func(payload []byte) (string, error)
 
 	EditPayload    func(payload map[string]any) // before the reverse signature
 	EditReversed   func(payload map[string]any) // after it
@@ -125,7 +127,7 @@ func (s *LinkSpec) payload() map[string]any {
 // reverse fills Body[ReverseSection].reverse_sig.
 // client: go/libkb/kbsig.go:PerUserKeyProofReverseSigned
 func (s *LinkSpec) reverse(payload map[string]any) error {
-	if s.ReverseSigner == nil {
+	if s.ReverseSigner == nil && s.ReverseSign == nil {
 		return nil
 	}
 	body, _ := payload["body"].(map[string]any)
@@ -136,6 +138,10 @@ func (s *LinkSpec) reverse(payload map[string]any) error {
 	section["reverse_sig"] = nil
 	b, err := canonical(payload)
 	if err != nil {
+		return err
+	}
+	if s.ReverseSign != nil {
+		section["reverse_sig"], err = s.ReverseSign(b)
 		return err
 	}
 	section["reverse_sig"] = SignPacket(s.ReverseSigner, b).Armor()

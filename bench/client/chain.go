@@ -154,9 +154,9 @@ func checkTail(look *Lookup, chain []*Link) error {
 // playChain replays all incarnations up to the leaf's tail and returns the
 // current one, nil when the user has none.
 // client: go/libkb/sig_chain.go:VerifySigsAndComputeKeys
-func playChain(look *Lookup, chain []*Link, bundles map[KID]bool) (current *Family, past []*Family, err error) {
+func playChain(look *Lookup, chain []*Link, b *basics) (current *Family, past []*Family, err error) {
 	subject := "chain of " + look.Username
-	p := player{bundles: bundles, used: make(map[KID]bool), devices: make(map[DeviceID]bool)}
+	p := player{bundles: b.bundles, pgp: b.pgp, used: make(map[KID]bool), devices: make(map[DeviceID]bool)}
 	for _, l := range chain[:look.Leaf.tailSeqno()] {
 		if err := p.play(l); err != nil {
 			return nil, nil, err

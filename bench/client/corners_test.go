@@ -82,29 +82,6 @@ func TestLegacyName(t *testing.T) {
 	}
 }
 
-// PGP keys may be delegated, opaque as they are; a link that one of them signed
-// cannot be checked, and that is said as such.
-func TestPGP(t *testing.T) {
-	s := newScene(t)
-	kid := NewKID(0x01, make([]byte, 32))
-	spec := s.spec("sibkey", 1, map[string]any{"sibkey": map[string]any{
-		"kid": kid.String(), "reverse_sig": "-----BEGIN PGP MESSAGE-----", "fingerprint": "00", "full_hash": "00", "key_id": "00",
-	}})
-	s.inject(s.alice.UID, s.build(spec))
-	if err := s.load(); err != nil {
-		t.Fatal(err)
-	}
-	s.mu.Lock()
-	u := s.users[s.alice.UID]
-	u.entries = append(u.entries, map[string]any{"sig_version": 1, "sig": "-----BEGIN PGP MESSAGE-----\n", "kid": kid.String()})
-	u.tail = &Triple{Seqno(len(u.entries)), LinkID{1}, SigIDBase{1}}
-	s.touch(u)
-	s.mu.Unlock()
-	if err := s.load(); !errors.Is(err, ErrPGP) {
-		t.Errorf("a link by a PGP key: %v", err)
-	}
-}
-
 // Links of the future: an unknown type that says it may be ignored is carried
 // along, whole or as a stub, and high skips are followed when they are right.
 func TestUnknownAndHighSkips(t *testing.T) {

@@ -49,9 +49,7 @@
 //
 // # What it does not do
 //
-// PGP is opaque: PGP keys may be delegated (their reverse signatures cannot be
-// checked), but a link signed by a PGP key is refused with ErrPGP. Leaves of
-// version 1, PGP-signed roots and the whitelists of broken links of the original
+// It makes no links that PGP signs, though it verifies them. Leaves of version 1, PGP-signed roots and the whitelists of broken links of the original
 // service do not exist on a new server and are violations here. Remote proofs,
 // teams and chat belong to other packages.
 package client

@@ -59,6 +59,7 @@ type Family struct {
 	HasStubs  bool
 
 	sigs map[string]sigFact // by signature id without its suffix
+	pgp  map[KID]string     // full hash of the version of a PGP key that counts
 }
 
 // Followee is whom a track link names.
@@ -127,7 +128,8 @@ func (f *Family) LatestPUK() *PUKInfo {
 // client: go/libkb/sig_chain.go:verifySubchain
 type player struct {
 	bundles  map[KID]bool // public keys that the server gave
-	used     map[KID]bool // keys of all incarnations: none is ever used twice
+	pgp      map[KID]map[string]*PGPKey
+	used     map[KID]bool // keys of all incarnations: but PGP keys none is ever used twice
 	devices  map[DeviceID]bool
 	families []*Family
 }
@@ -158,6 +160,14 @@ func (p *player) play(l *Link) error {
 	if err := p.checkSigner(subject, f, l); err != nil {
 		return err
 	}
+	if l.Type == "pgp_update" {
+		if err := p.pgpUpdate(subject, f, l); err != nil {
+			return err
+		}
+	}
+	if err := p.checkPGPSigner(subject, f, l); err != nil {
+		return err
+	}
 	f.sigs[l.SigID.String()] = sigFact{seqno: l.Seqno, kid: l.delegated}
 	if err := p.apply(subject, f, l); err != nil {
 		return err
@@ -184,13 +194,20 @@ func (p *player) apply(subject string, f *Family, l *Link) error {
 		return p.perUserKey(subject, f, l)
 	case "track", "untrack":
 		return p.track(subject, f, l)
-	case "pgp_update":
-		kid, err := l.body.kid("body", "pgp_update", "kid")
-		if err != nil || !kid.IsPGP() {
-			return violated(RuleDelegation, subject, "pgp_update of %s: %v", kid, err)
-		}
 	}
 	return nil
+}
+
+// pgpUpdate sets the version before the signature is checked, as clients do.
+func (p *player) pgpUpdate(subject string, f *Family, l *Link) error {
+	kid, err := l.body.kid("body", "pgp_update", "kid")
+	if err != nil || !kid.IsPGP() {
+		return violated(RuleDelegation, subject, "pgp_update of %s: %v", kid, err)
+	}
+	if k := f.Keys[kid]; k == nil || k.Revoked {
+		return violated(RuleDelegation, subject, "pgp_update of %s, which is not an active key", kid)
+	}
+	return p.setVersion(subject, f, l, kid, "pgp_update")
 }
 
 // begin starts an incarnation: the eldest key signs for itself.
@@ -198,14 +215,22 @@ func (p *player) begin(subject string, l *Link) error {
 	if !l.Eldest.IsZero() && l.Eldest != l.Signer {
 		return violated(RuleEldest, subject, "an eldest link with another eldest key")
 	}
-	if !l.Signer.IsSigning() {
+	if !l.Signer.IsSigning() && !l.Signer.IsPGP() {
 		return violated(RuleDelegation, subject, "eldest key %s is not a signing key", l.Signer)
 	}
 	f := &Family{
 		Eldest: l.Signer, First: l.Seqno, Keys: make(map[KID]*Key),
-		Followees: make(map[UID]Followee), sigs: make(map[string]sigFact),
+		Followees: make(map[UID]Followee), sigs: make(map[string]sigFact), pgp: make(map[KID]string),
 	}
 	p.families = append(p.families, f)
+	if l.Signer.IsPGP() {
+		if err := p.setVersion(subject, f, l, l.Signer, "key"); err != nil {
+			return err
+		}
+		if err := p.checkPGPSigner(subject, f, l); err != nil {
+			return err
+		}
+	}
 	f.sigs[l.SigID.String()] = sigFact{seqno: l.Seqno, kid: l.Signer}
 	if l.revokes.any() {
 		return violated(RuleRevoke, subject, "an eldest link that revokes")
@@ -233,10 +258,13 @@ func (p *player) checkSigner(subject string, f *Family, l *Link) error {
 // delegate adds a key that no incarnation has used.
 func (p *player) delegate(subject string, f *Family, l *Link, sibkey bool) error {
 	kid := l.delegated
+	if kid.IsPGP() && sibkey {
+		return p.delegatePGP(subject, f, l)
+	}
 	if err := p.claim(subject, kid); err != nil {
 		return err
 	}
-	if !kid.IsPGP() && !p.bundles[kid] {
+	if !p.bundles[kid] {
 		return violated(RuleBundle, subject, "%s is not in all_bundles", kid)
 	}
 	k := &Key{KID: kid, Sibkey: sibkey, DelegatedBy: l.Signer, DelegatedAt: l.Seqno, Expires: l.Ctime + l.ExpireIn}
@@ -244,10 +272,28 @@ func (p *player) delegate(subject string, f *Family, l *Link, sibkey bool) error
 	if !sibkey {
 		return nil
 	}
-	if kid.IsPGP() {
-		return nil
-	}
 	return p.newDevice(subject, f, l, k)
+}
+
+// delegatePGP adds a PGP key, which has no device and may have been here before.
+func (p *player) delegatePGP(subject string, f *Family, l *Link) error {
+	kid := l.delegated
+	if k := f.Keys[kid]; k != nil && !k.Revoked {
+		return violated(RuleDelegation, subject, "PGP key %s is active", kid)
+	}
+	if l.body.has("body", "device") {
+		return violated(RuleDelegation, subject, "PGP key %s with a device", kid)
+	}
+	if l.Type == "sibkey" {
+		if err := p.setVersion(subject, f, l, kid, "sibkey"); err != nil {
+			return err
+		}
+		if err := p.checkPGPReverse(subject, f, l, kid); err != nil {
+			return err
+		}
+	}
+	f.Keys[kid] = &Key{KID: kid, Sibkey: true, DelegatedBy: l.Signer, DelegatedAt: l.Seqno, Expires: l.Ctime + l.ExpireIn}
+	return nil
 }
 
 func (p *player) claim(subject string, kid KID) error {

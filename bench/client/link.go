@@ -41,7 +41,8 @@ type Link struct {
 	highSkip  *highSkip
 	body      object
 	revokes   revocation
-	delegated KID // eldest, sibkey, subkey: the key that the link introduces
+	delegated KID    // eldest, sibkey, subkey: the key that the link introduces
+	pgp       []byte // the message that signs, if a PGP key does
 }
 
 // highSkip names the last "high" link before this one.
@@ -70,8 +71,8 @@ func parseEntry(subject string, raw json.RawMessage) (*Link, error) {
 		return nil, violated(RuleLinkShape, subject, "sig_version %s", e["sig_version"])
 	}
 	var sig string
-	if raw, ok := e["sig"]; ok && json.Unmarshal(raw, &sig) == nil && strings.Contains(sig, "-----BEGIN PGP MESSAGE-----") {
-		return nil, fmt.Errorf("%s: %w", subject, ErrPGP)
+	if raw, ok := e["sig"]; ok && json.Unmarshal(raw, &sig) == nil && strings.HasPrefix(sig, pgpMessage) {
+		return parsePGPEntry(subject, sig, e)
 	}
 	payload, err := unquoteGo(e["payload_json"])
 	if err != nil {
@@ -259,7 +260,7 @@ func (l *Link) matchOuter(o *Outer) error {
 // verify checks the signature by the key that the inner link names.
 func (l *Link) verify(subject string, signed, sig []byte, noHash bool) error {
 	if l.Signer.IsPGP() {
-		return fmt.Errorf("%s: %w", subject, ErrPGP)
+		return violated(RuleLinkSig, subject, "a packet by the PGP key %s", l.Signer)
 	}
 	p := &Packet{
 		Key: l.Signer[:], Payload: signed, Sig: sig, NoHash: noHash,

@@ -92,9 +92,6 @@ func ViolatedRule(err error) Rule {
 	return ""
 }
 
-// ErrPGP reports a link whose signature this client cannot check.
-var ErrPGP = errors.New("signature by a PGP key cannot be checked")
-
 func violated(rule Rule, subject, format string, args ...any) error {
 	return &Violation{Rule: rule, Subject: subject, Detail: fmt.Sprintf(format, args...)}
 }
@@ -102,7 +99,7 @@ func violated(rule Rule, subject, format string, args ...any) error {
 // under gives an error the rule and subject of the place that met it, unless it
 // already names a rule.
 func under(rule Rule, subject string, err error) error {
-	if err == nil || ViolatedRule(err) != "" || errors.Is(err, ErrPGP) {
+	if err == nil || ViolatedRule(err) != "" {
 		return err
 	}
 	return &Violation{Rule: rule, Subject: subject, Detail: err.Error()}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/url"
+	"strings"
 )
 
 // User is a verified view of somebody as of one root. It is never changed after
@@ -45,6 +46,7 @@ type basics struct {
 	ppgen        int
 	lastIDChange int64
 	bundles      map[KID]bool
+	pgp          map[KID]map[string]*PGPKey // by full hash
 }
 
 // LoadOptions choose how a user is loaded.
@@ -110,7 +112,7 @@ func (m *memory) needsLinks(look *Lookup, o LoadOptions) bool {
 }
 
 func (m *memory) user(look *Lookup) (*User, error) {
-	current, past, err := playChain(look, m.chain, m.basics.bundles)
+	current, past, err := playChain(look, m.chain, m.basics)
 	if err != nil {
 		return nil, err
 	}
@@ -182,12 +184,23 @@ func (v *Verifier) fetchBasics(ctx context.Context, look *Lookup) (*basics, erro
 	}
 	out := &basics{
 		idVersion: *b.IDVersion, status: *b.Status, salt: b.Salt, ppgen: b.PPGen,
-		lastIDChange: b.Changed, bundles: make(map[KID]bool),
+		lastIDChange: b.Changed, bundles: make(map[KID]bool), pgp: make(map[KID]map[string]*PGPKey),
 	}
 	for _, s := range *them.Keys.Bundles {
 		if kid, err := ParseKID(s); err == nil {
-			out.bundles[kid] = true // PGP bundles are opaque
+			out.bundles[kid] = true
 		}
+		if !strings.HasPrefix(s, pgpBundle) {
+			continue
+		}
+		k, err := parsePGPKey(s)
+		if err != nil {
+			return nil, violated(RuleUserObject, subject, "a PGP key in all_bundles: %v", err)
+		}
+		if out.pgp[k.KID] == nil {
+			out.pgp[k.KID] = make(map[string]*PGPKey)
+		}
+		out.pgp[k.KID][k.Hash] = k
 	}
 	return out, nil
 }

@@ -35,6 +35,7 @@ type cast struct {
 	follow     string // the id of the link's signature
 	vouch      string // of alice for bob, likewise
 	lease      string
+	gpg        *client.PGPKey // of alice
 }
 
 var scenes = []scene{
@@ -121,6 +122,15 @@ var scenes = []scene{
 		return c.alice.RepairClientHalf(ctx, c.tablet)
 	}},
 	{"lockdown", "account/lockdown", func(ctx context.Context, c *cast) error { return c.alice.SetLockdown(ctx, true) }},
+	{"add a PGP key", "key/add", func(ctx context.Context, c *cast) error { return c.bob.AddPGP(ctx, c.gpg) }},
+	{"update a PGP key", "key/add", func(ctx context.Context, c *cast) error {
+		k, err := c.gpg.Version(2)
+		if err != nil {
+			return err
+		}
+		return c.alice.UpdatePGP(ctx, k)
+	}},
+	{"revoke a PGP key", "key/multi", func(ctx context.Context, c *cast) error { return c.alice.RevokePGP(ctx, c.gpg.KID) }},
 	{"links by sig/multi", "sig/multi", func(ctx context.Context, c *cast) error {
 		c.bob.EditPost = nil
 		l, err := c.linkOf(ctx, c.bob.Follow, c.alice.UID)
@@ -220,9 +230,9 @@ var harmless = []struct{ scene, path, what, why string }{
 // The kinds of scenes.
 const (
 	passwordScenes = `change the password|recover the password`
-	jsonScenes     = `first device|another device|revoke a device|roll|wallet|vouch|vouch again|react|links by sig/multi|` + passwordScenes
-	linkScenes     = jsonScenes + `|follow|unfollow|revoke a signature|currency|currency instead|rename`
-	formScenes     = `sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|currency|currency instead|rename|repair a half|lockdown`
+	jsonScenes     = `first device|another device|revoke a device|revoke a PGP key|roll|wallet|vouch|vouch again|react|links by sig/multi|` + passwordScenes
+	linkScenes     = jsonScenes + `|add a PGP key|update a PGP key|follow|unfollow|revoke a signature|currency|currency instead|rename`
+	formScenes     = `add a PGP key|update a PGP key|sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|currency|currency instead|rename|repair a half|lockdown`
 )
 
 func isHarmless(scene string, m mutant) bool {
@@ -305,6 +315,8 @@ func setScene(t *testing.T, sc scene) *stage {
 	c.follow = c.alice.Posted[len(c.alice.Posted)-1].SigID.SigID()
 	c.vouch, err = c.alice.Vouch(ctx, c.bob.Me, "we met", "")
 	must(err)
+	c.gpg, _ = pgpKeyPair(t)
+	must(c.alice.AddPGP(ctx, c.gpg))
 	must(second(c.alice.PostDeviceEK(ctx, c.tablet)))
 	must(second3(c.alice.CloneToken(ctx, c.alice.Device, [16]byte{}, [16]byte{1})))
 	reply, err := srv.Post(ctx, "downgrade/key", url.Values{"kids": {c.tablet.Sig.KID().String()}}, c.alice.NIST(c.alice.Device))

@@ -106,10 +106,12 @@ func (s *Server) table() []route {
 		{"send_invitation", post, authRequired, ratePost, 0, anew, sendInvitation},
 		{"invite_friends/invite", post, authRequired, ratePost, 0, natural, inviteFriends},
 
-		// Devices: devices.go, kex.go
+		// Devices: devices.go, pushtoken.go, kex.go
 		{"device/update", post, authRequired, ratePost, 0, natural, deviceUpdate},
 		{"device/update_lks_client_half", post, authRequired, ratePost, 0, natural, updateClientHalf},
 		{"user/bug_3964_repair", post, authRequired, ratePost, 0, natural, repairReport},
+		{"device/push_token", post, authRequired, ratePost, 0, natural, pushTokenSave},
+		{"device/push_token", del, authRequired, ratePost, 0, natural, pushTokenDrop},
 		{"device/check_name", get, authNone, rateRead, 0, reads, deviceCheckName},
 		{"device/clone_detection_token", post, authRequired, ratePost, 0, keyed, cloneToken},
 		{"device/error", post, authNone, rateReport, 0, natural, deviceError},

@@ -45,6 +45,7 @@
 //	U       half of sha512(kit)             kit that a root names               merklehot/proofs
 //	7       sha256(name), id                post in a network for tests         merklehot/rooter
 //	q       uid, message id                 in-band message                     chatlog/gregor
+//	Q       uid, device                     token that wakes a device           chatlog/push
 //	G       number                          entry of the outbox                 engine/events
 //	V       consumer                        place in the outbox                 engine/events
 //	i       owner, picture, size            picture in one size                 engine/people

@@ -195,6 +195,7 @@ var rows = []row{
 		"Gregor", 'q', func(p parts) []byte { return Gregor(p.u, []byte(p.name)) }, fieldsOf(uid, name),
 		func(k []byte, p parts) bool { u, m, ok := GregorOf(k); return ok && u == p.u && string(m) == p.name },
 	},
+	{"PushToken", 'Q', func(p parts) []byte { return PushToken(p.u, p.dev) }, fieldsOf(uid, device), nil},
 	{
 		"Event", 'G', func(p parts) []byte { return Event(int64(p.n)) }, fieldsOf(seqno),
 		func(k []byte, p parts) bool { n, ok := EventNumber(k); return ok && n == int64(p.n) },
@@ -286,6 +287,7 @@ var ranges = map[string]struct {
 	"ProofOwners":     {"ProofOwner", 1, func(p parts) []byte { return ProofOwners(p.h32) }},
 	"Posts":           {"Post", 1, func(p parts) []byte { return Posts(p.h32) }},
 	"Gregors":         {"Gregor", 1, func(p parts) []byte { return Gregors(p.u) }},
+	"PushTokens":      {"PushToken", 1, func(p parts) []byte { return PushTokens(p.u) }},
 	"Events":          {"Event", 0, func(parts) []byte { return Events() }},
 	"EventCursors":    {"EventCursor", 0, func(parts) []byte { return EventCursors() }},
 	"Roots":           {"Root", 0, func(parts) []byte { return Roots() }},

@@ -94,6 +94,7 @@ var families = []family{
 	{name: "kit", key: keys.Kit([32]byte{}), parts: "h", value: kitRecord},
 	{name: "post in a network for tests", key: keys.Post([32]byte{}, [16]byte{}), parts: "hi", value: rooter.CheckShape},
 	{name: "message", key: keys.Gregor(zero.uid, []byte{1}), fits: isMessage},
+	{name: "push token", key: keys.PushToken(zero.uid, zero.device), parts: "ud", value: decodes[pushToken]},
 	{name: "outbox entry", key: keys.Event(1), parts: "n", value: decodes[events.Record]},
 	{name: "outbox place", key: keys.EventCursor("x"), fits: isConsumer},
 	{name: "picture", key: keys.Picture(zero.uid, [16]byte{}, 40), fits: isPicture},
@@ -265,6 +266,12 @@ func kitRecord(k, v []byte) error {
 func isMessage(k []byte) bool {
 	_, _, ok := keys.GregorOf(k)
 	return ok && partOK('u', k[1:17])
+}
+
+// pushToken is the form of a token's record, whose owner is a room above.
+type pushToken struct {
+	Way   string `codec:"w"`
+	Token string `codec:"t"`
 }
 
 func isConsumer(k []byte) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -117,7 +118,7 @@ func (h *history) open() {
 	h.st, err = store.Open(store.Options{Dir: "d", FS: h.fs, Rand: &hashes{}, Clock: h.clk.Now, CacheBytes: 1 << 20})
 	h.must(err)
 	h.s = New(Options{Log: StoreLog(h.st), Clock: h.clk.Now, Rand: &hashes{}})
-	h.run = jobs.NewRunner(jobs.Options{Store: h.st, Clock: h.clk.Now})
+	h.run = jobs.NewRunner(jobs.Options{Store: h.st, Clock: h.clk.Now, Logger: slog.New(slog.DiscardHandler)})
 	h.s.HandleReminders(h.run)
 	h.box, err = events.Open(context.Background(), h.st, events.Options{Consumers: []string{Consumer}})
 	h.must(err)

@@ -9,8 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keystead/keystead/chatlog/gregor"
+	"github.com/keystead/keystead/chatlog/push"
 	"github.com/keystead/keystead/cmd/keystead/adminapi"
 	"github.com/keystead/keystead/cmd/keystead/config"
+	"github.com/keystead/keystead/cmd/keystead/courier"
 	"github.com/keystead/keystead/cmd/keystead/node"
 	"github.com/keystead/keystead/cmd/keystead/ops"
 	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
@@ -87,6 +89,8 @@ func limitRooms() []limitRoom {
 		{"merklehot/archive", "The archive", archive.LimitRows()},
 		{"merklehot/audit", "The audit", audit.LimitRows()},
 		{"chatlog/gregor", "Push messages", gregor.LimitRows()},
+		{"chatlog/push", "Waking devices", push.LimitRows()},
+		{"cmd/keystead/courier", "Push services", courier.LimitRows()},
 		{"engine/accounts", "Accounts", accounts.LimitRows()},
 		{"engine/jobs", "Background work", jobs.LimitRows()},
 		{"engine/mail", "Messages to people", mail.LimitRows()},

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -28,8 +29,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keystead/keystead/chatlog/gregor"
+	"github.com/keystead/keystead/chatlog/push"
 	"github.com/keystead/keystead/cmd/keystead/adminapi"
 	"github.com/keystead/keystead/cmd/keystead/config"
+	"github.com/keystead/keystead/cmd/keystead/courier"
 	"github.com/keystead/keystead/cmd/keystead/ops/keyfile"
 	"github.com/keystead/keystead/cmd/keystead/postman"
 	"github.com/keystead/keystead/cmd/keystead/preflight"
@@ -157,6 +160,7 @@ type node struct {
 
 	events  *events.Outbox
 	gregor  *gregor.Service
+	push    *push.Service
 	metrics *observe.Metrics
 	jobs    *jobs.Runner
 	post    *postman.Postman
@@ -271,9 +275,16 @@ func (n *node) openArchive() error {
 func (n *node) openNews() error {
 	var err error
 	n.events, err = events.Open(context.Background(), n.store, events.Options{
-		Consumers: []string{gregor.Consumer}, Logger: n.log, Metrics: n.reg,
+		Consumers: []string{gregor.Consumer, push.Consumer}, Logger: n.log, Metrics: n.reg,
 	})
-	n.gregor = gregor.New(gregor.Options{Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log})
+	n.gregor = gregor.New(gregor.Options{
+		Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log, Notify: n.remind,
+	})
+	n.push = push.New(push.Options{
+		Store: n.store, Clock: n.Clock, Logger: n.log, Metrics: n.reg,
+		Couriers: map[push.Way]push.Courier{push.UnifiedPush: courier.NewUnifiedPush(n.courierOptions())},
+		Awake:    func(u kbsig.UID, d kbsig.DeviceID) bool { return slices.Contains(n.gregor.Connected(u), d) },
+	})
 	return err
 }
 

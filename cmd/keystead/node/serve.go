@@ -12,8 +12,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/keystead/keystead/chatlog/gregor"
+	"github.com/keystead/keystead/chatlog/push"
 	"github.com/keystead/keystead/compat/rpc"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/roots"
 )
@@ -37,7 +39,7 @@ const (
 func (n *node) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := make(chan error, 5) // one for each that is started
+	failed := make(chan error, 6) // one for each that is started
 	start := func(name string, run func() error) {
 		go func() {
 			if err := run(); err != nil {
@@ -71,12 +73,16 @@ func (n *node) serve(ctx context.Context) error {
 	var behind sync.WaitGroup
 	behind.Go(func() { n.background(ctx) })
 	behind.Go(func() { n.watch(ctx) })
-	behind.Go(func() {
-		err := n.events.Run(ctx, gregor.Consumer, n.gregor.DeliverNews)
-		if err != nil && !errors.Is(err, store.ErrStopped) {
-			failed <- fmt.Errorf("deliver news: %w", err)
-		}
-	})
+	for consumer, handle := range map[string]events.Handler{
+		gregor.Consumer: n.gregor.DeliverNews, push.Consumer: n.push.HearNews,
+	} {
+		behind.Go(func() {
+			err := n.events.Run(ctx, consumer, handle)
+			if err != nil && !errors.Is(err, store.ErrStopped) {
+				failed <- fmt.Errorf("deliver news to %s: %w", consumer, err)
+			}
+		})
+	}
 	behind.Go(func() { n.jobs.Run(ctx) })
 
 	var err error

@@ -20,6 +20,7 @@ import (
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/vouches"
 )
 
 // Places in a root's record; see merklehot/roots.
@@ -234,7 +235,7 @@ func (s *scene) damages() []damage {
 		{"link: one more, well signed, that no root covers", func(s *scene, tx *store.Tx) {
 			l := s.extraLink()
 			tx.Set(keys.Link(bob, l.Seqno), l.Record().Encode())
-		}, chainOf(bob, 5)},
+		}, chainOf(bob, 6)},
 		{"link: a key that is another chain's", func(s *scene, tx *store.Tx) {
 			l := s.stolenKey()
 			tx.Set(keys.Link(carol, 1), l.Record().Encode())
@@ -245,7 +246,7 @@ func (s *scene) damages() []damage {
 			s.must(err)
 			tx.Delete(keys.Leaf(keys.TreeMain, alice[:], n[0]))
 			tx.Set(keys.Leaf(keys.TreeMain, alice[:], n[1]), v)
-		}, line("chain of %s link %d: quotes root ", alice, s.alice.seqno-1)},
+		}, line("chain of %s link %d: quotes root ", alice, s.alice.seqno)},
 		{"state: missing", func(s *scene, tx *store.Tx) { tx.Delete(keys.Chain(bob)) }, line("chain of %s: no state", bob)},
 		{"state: a revoked device is active again", func(s *scene, tx *store.Tx) {
 			s.state(tx, alice, func(st *sigchain.State) { st.Devices[1].Status = sigchain.DeviceActive })
@@ -304,6 +305,26 @@ func (s *scene) damages() []damage {
 		{"follow: an older link", func(s *scene, tx *store.Tx) {
 			directory.SetFollow(tx, alice, bob, kbsig.LinkID(s.alice.links[7].ID))
 		}, line("follow of %s by %s: listed with another link", bob, alice)},
+		{"vouch: missing", func(s *scene, tx *store.Tx) {
+			tx.Delete(keys.Vouch(alice, keys.VouchFor, bob))
+		}, line("vouch of %s for %s: only in the index", bob, alice)},
+		{"vouch: not in the index", func(s *scene, tx *store.Tx) {
+			tx.Delete(keys.Vouch(bob, keys.VouchBy, alice))
+		}, line("vouch of %s for %s: not listed with the voucher", bob, alice)},
+		{"vouch: another link", func(s *scene, tx *store.Tx) {
+			edit(s, tx, keys.Vouch(alice, keys.VouchFor, bob), func(v *vouches.Vouch) { v.Seqno-- })
+		}, line("vouch of %s for %s: link ", bob, alice)},
+		{"vouch: another text", func(s *scene, tx *store.Tx) {
+			edit(s, tx, keys.Vouch(alice, keys.VouchFor, bob), func(v *vouches.Vouch) {
+				v.Expansion = bytes.Replace(v.Expansion, []byte("hello"), []byte("hallo"), 1)
+			})
+		}, line("vouch of %s for %s: an expansion that is not", bob, alice)},
+		{"vouch: for another incarnation", func(s *scene, tx *store.Tx) {
+			edit(s, tx, keys.Vouch(alice, keys.VouchFor, bob), func(v *vouches.Vouch) { v.VoucheeEldest++ })
+		}, line("vouch of %s for %s: it is about somebody else", bob, alice)},
+		{"vouch: turned reaction", func(s *scene, tx *store.Tx) {
+			edit(s, tx, keys.Vouch(alice, keys.VouchFor, bob), func(v *vouches.Vouch) { v.Reaction.Accepts = false })
+		}, line("vouch of %s for %s: reaction to something else", bob, alice)},
 		{"follower: missing", func(s *scene, tx *store.Tx) { tx.Delete(keys.Follower(bob, alice)) }, line("follow of %s by %s: not listed as a follower", bob, alice)},
 		{"follower: another time", func(s *scene, tx *store.Tx) {
 			edit(s, tx, keys.Follower(bob, alice), func(f *directory.Follow) { f.Ctime++ })

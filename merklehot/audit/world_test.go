@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -23,6 +25,7 @@ import (
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/vouches"
 )
 
 // markRecord is a high-water record in memory.
@@ -259,6 +262,32 @@ func (a *actor) unfollow(other *actor, by *client.Device) {
 		a.link(client.LinkSpec{Type: "untrack", Version: 2, Signer: by.Sig, Body: client.UntrackBody(them, entropy)})}})
 }
 
+// say posts a link about the web of trust with what it stands for.
+func (a *actor) say(typ, section, statement string, by *client.Device) *client.SignedLink {
+	a.w.t.Helper()
+	key := bytes.Repeat([]byte{9}, 16)
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(statement))
+	id := fmt.Sprintf("%x", mac.Sum(nil))
+	e, err := vouches.ParseExpansion(fmt.Appendf(nil, `{"%s":{"key":"%x","obj":%s}}`, id, key, statement))
+	a.w.must(err)
+	a.post(identity.Post{Expansion: e, Links: []*sigchain.Link{
+		a.link(client.LinkSpec{Type: typ, Version: 2, Signer: by.Sig, Ignore: true, Body: map[string]any{section: id}})}})
+	return a.links[len(a.links)-1]
+}
+
+func (a *actor) vouch(other *actor, by *client.Device) *client.SignedLink {
+	a.w.t.Helper()
+	return a.say("wot.vouch", "wot_vouch", fmt.Sprintf(
+		`{"confidence":{"username_verified_via":"video"},"user":{"eldest":{"kid":"%s","seqno":1},"seq_tail":null,"uid":"%s","username":"%s"},"vouch_text":"hello"}`,
+		other.eldest, other.uid, other.name), by)
+}
+
+func (a *actor) react(vouch *client.SignedLink, by *client.Device) {
+	a.w.t.Helper()
+	a.say("wot.react", "wot_react", fmt.Sprintf(`{"reaction":"accept","sig_id":"%s"}`, vouch.SigID.SigID()), by)
+}
+
 func (a *actor) deviceEK(d *client.Device) {
 	a.w.t.Helper()
 	a.ekGen[d.ID]++
@@ -327,6 +356,7 @@ func newScene(t tb) *scene {
 	s.alice.roll(s.paper, s.home, s.home, s.laptop)
 	s.alice.userEK(2, s.home, s.laptop)
 	s.bob.deviceEK(s.bobs)
+	s.alice.react(s.bob.vouch(s.alice, s.bobs), s.home)
 	w.clock.Advance(2 * time.Hour)
 	w.must(w.seq.Heartbeat(t.Context()))
 	var err error

@@ -78,3 +78,12 @@ func rename(label, by, name, typ string) *draft {
 	return &draft{typ: "device", by: by, v: 2, body: obj{"device": obj{
 		"id": deviceID(label).String(), "kid": signKID(label).String(), "name": name, "status": 1, "type": typ}}}
 }
+
+// statements has one of each.
+func statements() []*draft {
+	return []*draft{
+		social("twitter", "alice", "A"), site("https:", "example.org", "A"), site("dns", "example.org", "A"),
+		currency("bitcoin", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy", "A", kbsig.SigIDBase{1}), wallet("W", "A"),
+		vouchFor("bob", "A"), vouchFor("bob", "A", kbsig.SigIDBase{1}), reactTo("carol", "A"), rename("A", "A", "new name", "desktop"),
+	}
+}

@@ -253,7 +253,7 @@ func TestRecordEntries(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	w := signUp(f)
-	for _, d := range []*draft{track("bob", "A"), sibkey("B", "A", "phone", "mobile"), perUserKey("P2", "A", 2)} {
+	for _, d := range append(statements(), track("bob", "A"), sibkey("B", "A", "phone", "mobile"), perUserKey("P2", "A", 2)) {
 		for v := 1; v <= 2; v++ {
 			d.v = v
 			p := w.sign(d, w.st.Tail+1, w.st.TailLink, w.st.Eldest)
@@ -279,7 +279,7 @@ func FuzzParse(f *testing.F) {
 func FuzzInner(f *testing.F) {
 	w := following(f)
 	drafts := []*draft{track("bob", "A"), untrack("bob", "A"), revokeDevice("B", "A", "mobile"), subkey("A"), eldest("A", "name")}
-	for _, d := range drafts {
+	for _, d := range append(drafts, statements()...) {
 		f.Add(w.sign(version(2, d)[0], w.st.Tail+1, w.st.TailLink, w.st.Eldest).SigInner)
 	}
 	f.Fuzz(func(t *testing.T, inner string) {

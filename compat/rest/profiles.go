@@ -11,6 +11,7 @@ import (
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/directory"
 	"github.com/keystead/keystead/merklehot/home"
+	"github.com/keystead/keystead/merklehot/identity"
 )
 
 // fault turns what is wrong with an argument into an answer.
@@ -152,9 +153,18 @@ func listFollowers(c *call) (any, error) {
 		FullName string `json:"fullName"`
 		LinkID   string `json:"linkID"`
 	}
+	eldest, err := identity.EldestSeqno(c.view(), uid)
+	if err != nil {
+		return nil, err
+	}
 	users := []row{}
 	for _, f := range list {
-		if hidden[f.UID] {
+		if reverse {
+			if eldest, err = identity.EldestSeqno(c.view(), f.UID); err != nil {
+				return nil, err
+			}
+		}
+		if hidden[f.UID] || f.Stale(eldest) {
 			continue
 		}
 		other, err := accounts.Get(c.view(), f.UID)

@@ -300,10 +300,10 @@ func (s *scene) damages() []damage {
 
 		{"follow: missing", func(s *scene, tx *store.Tx) { tx.Delete(keys.Follow(alice, bob)) }, line("follow of %s by %s: not listed", bob, alice)},
 		{"follow: of somebody not followed any more", func(s *scene, tx *store.Tx) {
-			directory.SetFollow(tx, alice, carol, kbsig.LinkID{1})
+			directory.SetFollow(tx, alice, carol, kbsig.LinkID{1}, 0)
 		}, line("follow of %s by %s: the chain", carol, alice)},
 		{"follow: an older link", func(s *scene, tx *store.Tx) {
-			directory.SetFollow(tx, alice, bob, kbsig.LinkID(s.alice.links[7].ID))
+			directory.SetFollow(tx, alice, bob, kbsig.LinkID(s.alice.links[7].ID), 1)
 		}, line("follow of %s by %s: listed with another link", bob, alice)},
 		{"vouch: missing", func(s *scene, tx *store.Tx) {
 			tx.Delete(keys.Vouch(alice, keys.VouchFor, bob))

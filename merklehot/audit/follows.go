@@ -78,7 +78,7 @@ func (a *auditor) follows(u *user) error {
 			a.problem("%s: not listed as a follower", subject)
 		case err != nil:
 			a.problem("%s: listed as a follower: %v", subject, err)
-		case back != directory.Follow{UID: u.uid, Link: f.Link, Ctime: f.Ctime}:
+		case back != directory.Follow{UID: u.uid, Link: f.Link, Ctime: f.Ctime, Eldest: f.Eldest}:
 			a.problem("%s: listed differently as a follower", subject)
 		}
 		return nil

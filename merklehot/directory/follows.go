@@ -20,13 +20,20 @@ type Follow struct {
 	UID   kbsig.UID    `codec:"u"` // the other user
 	Link  kbsig.LinkID `codec:"l"` // the track link
 	Ctime int64        `codec:"t"` // unix seconds
+	// Eldest is the first link of the incarnation that is followed, 0 if there was none.
+	Eldest kbsig.Seqno `codec:"e,omitempty"`
 }
 
-// SetFollow notes that a follows b since link.
-func SetFollow(tx *store.Tx, a, b kbsig.UID, link kbsig.LinkID) {
+// Stale reports that who is followed was reset since; now is the first link of the
+// present incarnation. Clients follow nobody over a reset, and want nobody listed.
+// client: go/engine/list_tracking.go:ListTrackingEngine.Run
+func (f Follow) Stale(now kbsig.Seqno) bool { return f.Eldest != 0 && f.Eldest != now }
+
+// SetFollow notes that a follows b since link, in the incarnation of b that eldest began.
+func SetFollow(tx *store.Tx, a, b kbsig.UID, link kbsig.LinkID, eldest kbsig.Seqno) {
 	now := tx.Now().Unix()
-	store.Save(tx, keys.Follow(a, b), Follow{UID: b, Link: link, Ctime: now})
-	store.Save(tx, keys.Follower(b, a), Follow{UID: a, Link: link, Ctime: now})
+	store.Save(tx, keys.Follow(a, b), Follow{UID: b, Link: link, Ctime: now, Eldest: eldest})
+	store.Save(tx, keys.Follower(b, a), Follow{UID: a, Link: link, Ctime: now, Eldest: eldest})
 }
 
 // DropFollow notes that a no longer follows b.

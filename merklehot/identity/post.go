@@ -246,7 +246,11 @@ func syncFollows(tx *store.Tx, before, after *sigchain.State) error {
 		if err != nil {
 			return err
 		}
-		directory.SetFollow(tx, after.UID, t.UID, link)
+		eldest, err := EldestSeqno(tx, t.UID)
+		if err != nil {
+			return err
+		}
+		directory.SetFollow(tx, after.UID, t.UID, link, eldest)
 		if err := changed(t.UID); err != nil {
 			return err
 		}

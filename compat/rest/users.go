@@ -209,7 +209,7 @@ func (c *call) lookupMany() ([]*userJSON, error) {
 		}
 		acct, err = accounts.ByName(c.view(), n)
 	default:
-		return nil, status.Missing("user")
+		acct, err = c.byProof()
 	}
 	if err != nil {
 		return nil, err

@@ -203,7 +203,6 @@ func TestOtherFamilies(t *testing.T) {
 		tx.Set(keys.Favorite(u, 1, "bob,alice"), nil)
 		tx.Set(keys.Gregor(u, []byte("0123456789abcdef")), []byte("anything"))
 		tx.Set(keys.Meta("a-fact"), []byte("anything"))
-		store.Save(tx, keys.PrivateKey(u, k), keyboxes.PrivateKey{KID: k, Bundle: "secret"})
 		store.Save(tx, keys.Session([32]byte{1}), accounts.Session{UID: u})
 		store.Save(tx, keys.NIST([19]byte{1}), accounts.Accepted{UID: u})
 	}

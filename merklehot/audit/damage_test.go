@@ -400,10 +400,10 @@ func (s *scene) damages() []damage {
 		{"name: missing", func(s *scene, tx *store.Tx) { tx.Delete(keys.Name("carol")) }, line("name carol: not in its index")},
 		{"name: of another account", func(s *scene, tx *store.Tx) { store.Save(tx, keys.Name("carol"), bob) }, line("name carol: its index names another")},
 		{"name: one too many", func(s *scene, tx *store.Tx) { store.Save(tx, keys.Name("caroline"), carol) }, line("name caroline: account %s has another", carol)},
-		{"mail address: missing", func(s *scene, tx *store.Tx) { tx.Delete(keys.Mail("alice@example.org")) }, line("mail address of %s: ", alice)},
+		{"mail address: missing", func(s *scene, tx *store.Tx) { tx.Delete(keys.Mail("alice@example.org")) }, line("address of %s: ", alice)},
 		{"mail address: one too many", func(s *scene, tx *store.Tx) {
 			store.Save(tx, keys.Mail("carol@example.org"), carol)
-		}, line("mail address carol@example.org: account %s has another", carol)},
+		}, line("address carol@example.org: account %s has another", carol)},
 
 		{"leaf: newest value missing", func(s *scene, tx *store.Tx) {
 			tx.Delete(keys.Leaf(keys.TreeMain, alice[:], s.versions(tx, alice)[0]))

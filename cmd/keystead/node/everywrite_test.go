@@ -242,6 +242,20 @@ func (s *scenario) firstLife() error {
 			return err
 		},
 		func(ctx context.Context) error { return s.bob.RevokeSigs(ctx, sig) },
+		func(ctx context.Context) error {
+			_, err := s.alice.Currency(ctx, "bitcoin", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy", "")
+			return err
+		},
+		func(ctx context.Context) error {
+			if err := s.bob.Reload(ctx); err != nil {
+				return err
+			}
+			id, err := s.alice.Vouch(ctx, s.bob.Me, "we met", "")
+			if err == nil {
+				_, err = s.bob.React(ctx, id, true)
+			}
+			return err
+		},
 		func(ctx context.Context) error { return s.notify(ctx, "first") },
 	)
 }

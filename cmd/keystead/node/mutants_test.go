@@ -86,6 +86,10 @@ var scenes = []scene{
 		_, _, err := c.alice.CloneToken(ctx, c.alice.Device, [16]byte{1}, [16]byte{2})
 		return err
 	}},
+	{"prove", "sig/post", func(ctx context.Context, c *cast) error {
+		_, _, err := c.alice.Prove(ctx, "github", "alice")
+		return err
+	}},
 	{"currency", "sig/post", func(ctx context.Context, c *cast) error {
 		_, err := c.alice.Currency(ctx, "bitcoin", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy", "")
 		return err
@@ -231,8 +235,8 @@ var harmless = []struct{ scene, path, what, why string }{
 const (
 	passwordScenes = `change the password|recover the password`
 	jsonScenes     = `first device|another device|revoke a device|revoke a PGP key|roll|wallet|vouch|vouch again|react|links by sig/multi|` + passwordScenes
-	linkScenes     = jsonScenes + `|add a PGP key|update a PGP key|follow|unfollow|revoke a signature|currency|currency instead|rename`
-	formScenes     = `add a PGP key|update a PGP key|sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|currency|currency instead|rename|repair a half|lockdown`
+	linkScenes     = jsonScenes + `|add a PGP key|update a PGP key|follow|unfollow|revoke a signature|prove|currency|currency instead|rename`
+	formScenes     = `add a PGP key|update a PGP key|sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|prove|currency|currency instead|rename|repair a half|lockdown`
 )
 
 func isHarmless(scene string, m mutant) bool {

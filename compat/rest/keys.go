@@ -86,7 +86,7 @@ type keyMultiJSON struct {
 	UserEKRebox *userEKBoxJSON    `json:"user_ek_rebox"`
 	DeviceEKs   map[string]string `json:"device_eks"`
 	Lease       string            `json:"downgrade_lease_id"`
-	Stellar     any               `json:"stellar"`
+	Stellar     *walletJSON       `json:"stellar"`
 }
 
 // keyMulti: POST key/multi: links of one chain, in order and all or nothing, with
@@ -104,10 +104,14 @@ func keyMulti(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if req.Stellar != nil {
+		w := c.wallet(req.Stellar)
+		p.Wallet = &w
+	}
 	ctx, cancel := c.context()
 	defer cancel()
 	if err := c.s.Identity.Post(ctx, c.who.UID, p); err != nil {
-		return nil, err
+		return nil, walletFault(err)
 	}
 	for _, l := range p.Links {
 		if l.Revoke != nil && l.Device != nil && c.s.Revoked != nil {
@@ -126,9 +130,6 @@ func (m *keyMultiJSON) isNothing() bool {
 
 // post turns the request into named types.
 func (m *keyMultiJSON) post() (p identity.Post, err error) {
-	if m.Stellar != nil {
-		return p, status.Unavailable("the wallet")
-	}
 	if p.Links, err = parseLinks(m.Sigs); err != nil {
 		return p, err
 	}

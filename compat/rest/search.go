@@ -55,7 +55,7 @@ func userSearch(c *call) (any, error) {
 	if q.Service == "keybase" {
 		q.Service = ""
 	}
-	if q.Service == people.ServiceFullName {
+	if q.Service == people.ServiceFullName || q.Service == people.ServiceWallet {
 		return foundReply(nil), nil
 	}
 	if c.who != nil {

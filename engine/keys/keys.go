@@ -52,6 +52,7 @@
 //	u       uid                             home page                           engine/people
 //	B       uid, other uid                  block                               engine/people
 //	t       sha256(token)                   token to sign up bots               engine/accounts
+//	j       uid                             encrypted wallet                    merklehot/keyboxes
 //	X       service, word, uid              search entry                        engine/people
 //	r       seqno                           signed root                         merklehot/roots
 //	h       hash meta                       seqno                               merklehot/roots

@@ -13,6 +13,7 @@ const (
 	prefixBlock    = 'B'
 	prefixBotToken = 't'
 	prefixSearch   = 'X'
+	prefixWallet   = 'j'
 )
 
 // Picture is the key of one size, in pixels, of a picture. Its owner is a user, or a
@@ -45,6 +46,9 @@ func Blocks(a kbsig.UID) []byte { return cat(prefixBlock, a[:]) }
 
 // BotToken is the key of a token to sign up bots with, named by its hash.
 func BotToken(tokenHash [32]byte) []byte { return cat(prefixBotToken, tokenHash[:]) }
+
+// Wallet is the key of a user's encrypted wallet.
+func Wallet(u kbsig.UID) []byte { return cat(prefixWallet, u[:]) }
 
 // searchEnd stands between a word and the user: no word holds it, so that the words
 // that begin with another come together, the shortest first.

@@ -18,6 +18,7 @@ func init() {
 		{"Home", 'u', func(p parts) []byte { return Home(p.u) }, fieldsOf(uid), nil},
 		{"Block", 'B', func(p parts) []byte { return Block(p.u, p.other) }, fieldsOf(uid, other), nil},
 		{"BotToken", 't', func(p parts) []byte { return BotToken(p.h32) }, fieldsOf(hash32), nil},
+		{"Wallet", 'j', func(p parts) []byte { return Wallet(p.u) }, fieldsOf(uid), nil},
 		{
 			"Search", 'X', func(p parts) []byte { return Search("s", word(p), p.u) },
 			fieldsOf(func(p parts) any { return word(p) }, uid),

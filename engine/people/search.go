@@ -18,6 +18,10 @@ import (
 // no name of a service that anybody could have a proof at.
 const ServiceFullName = "full name"
 
+// ServiceWallet is the service under which the addresses of wallets lead to their
+// owners. Nobody finds people by it.
+const ServiceWallet = "stellar wallet"
+
 const (
 	// queryBytesMax bounds what is searched for.
 	queryBytesMax = 256

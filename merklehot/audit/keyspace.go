@@ -101,6 +101,7 @@ var families = []family{
 	{name: "home page", key: keys.Home(zero.uid), parts: "u", value: decodes[people.Home]},
 	{name: "block", key: keys.Block(zero.uid, zero.uid), parts: "uu", value: decodes[people.Block]},
 	{name: "bot token", key: keys.BotToken([32]byte{}), parts: "h", value: decodes[kbsig.UID]},
+	{name: "wallet", key: keys.Wallet(zero.uid), parts: "u", value: decodes[keyboxes.Wallet]},
 	{name: "search entry", key: keys.Search("s", "w", zero.uid), fits: isSearch},
 	{name: "root", key: keys.Root(1), parts: "n"},
 	{name: "root index entry", key: keys.RootHash(kbsig.HashMeta{}), parts: "h"},

@@ -24,6 +24,8 @@ type Post struct {
 	Links []*sigchain.Link
 	PUK   *sigchain.PUKExtra
 	Lease *LeaseID // of a revocation
+	// Wallet comes with the link that names its primary account.
+	Wallet *keyboxes.WalletPost
 	// Expansion is what the only link stands for, if it is about the web of trust.
 	Expansion *vouches.Expansion
 
@@ -107,6 +109,9 @@ func (s *Service) post(tx *store.Tx, u kbsig.UID, p Post) error {
 		return err
 	}
 	if err := putExpansion(tx, next, p.Links[0], p.Expansion); err != nil {
+		return err
+	}
+	if err := putWallet(tx, st, next, p.Wallet); err != nil {
 		return err
 	}
 	acct, err := accounts.Get(tx, u)

@@ -1,12 +1,12 @@
 // Package keyboxes keeps encrypted key material for others: per-user-key boxes and
 // the chain of earlier generations, device and user ephemeral keys with their boxes,
-// synced secret keys. The server can open none of it.
+// synced secret keys, encrypted wallets. The server can open none of it.
 //
 // Functions take the caller's transaction. What may be stored, and for whom, has
 // been decided before: by the chain for per-user keys, by the signed statement for
 // ephemeral keys.
 //
-// It writes the key families b, p, x, y, z and v of engine/keys.
+// It writes the key families b, p, x, y, z, v and j of engine/keys.
 package keyboxes
 
 import (

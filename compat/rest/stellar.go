@@ -78,8 +78,6 @@ type currencySymbol struct {
 }
 
 var currencies = map[string]currency{
-	"AED": {"United Arab Emirates Dirham", currencySymbol{"AED", false, true}},
-	"ARS": {"Argentine Peso", currencySymbol{"$", true, false}},
 	"AUD": {"Australian Dollar", currencySymbol{"$", true, false}},
 	"BRL": {"Brazilian Real", currencySymbol{"R$", false, false}},
 	"CAD": {"Canadian Dollar", currencySymbol{"$", true, false}},
@@ -105,10 +103,12 @@ var currencies = map[string]currency{
 	"NZD": {"New Zealand Dollar", currencySymbol{"$", true, false}},
 	"PHP": {"Philippine Peso", currencySymbol{"₱", false, false}},
 	"PLN": {"Polish Zloty", currencySymbol{"zł", false, true}},
+	"RON": {"Romanian Leu", currencySymbol{"lei", false, true}},
 	"SEK": {"Swedish Krona", currencySymbol{"kr", true, true}},
 	"SGD": {"Singapore Dollar", currencySymbol{"$", true, false}},
 	"THB": {"Thai Baht", currencySymbol{"฿", false, false}},
 	"TRY": {"Turkish Lira", currencySymbol{"₺", false, false}},
+	"TWD": {"New Taiwan Dollar", currencySymbol{"NT$", false, false}},
 	"USD": {"US Dollar", currencySymbol{"$", false, false}},
 }
 

@@ -13,7 +13,9 @@ func (n *node) makePeople() error {
 	if !n.cfg.Devel {
 		return nil
 	}
-	if err := preset.Make(context.Background(), n.store, identity.New(n.store, n.Rand), n.Rand); err != nil {
+	ids := identity.New(n.store, n.Rand)
+	ids.KeepProofs(n.proofs)
+	if err := preset.Make(context.Background(), n.store, ids, n.Rand); err != nil {
 		return fmt.Errorf("ready-made users: %w", err)
 	}
 	return nil

@@ -48,20 +48,21 @@ const (
 // client: go/engine/id_test.go, go/libkb/upak_loader_test.go, go/engine/identify2_test.go, go/uidmap/servicemap_test.go,
 // go/saltpackkeys/saltpack_recipient_keyfinder_engine_test.go
 var people = []person{
-	{"t_alice", "", []deed{begins{device: "home computer"}, encrypts{"t_alice@example.org"}}},
-	{"t_bob", "", []deed{begins{device: "home computer"}, encrypts{"t_bob@example.org"}}},
-	{"t_charlie", "", []deed{begins{device: "home computer"}, encrypts{"t_charlie@example.org"}}},
+	{"t_alice", "", []deed{begins{device: "home computer"}, encrypts{"t_alice@example.org"}, proves{"github", "kbtester2"}, proves{"twitter", "tacovontaco"}}},
+	{"t_bob", "", []deed{begins{device: "home computer"}, encrypts{"t_bob@example.org"}, proves{"github", "kbtester1"}, proves{"twitter", "kbtester1"}}},
+	{"t_charlie", "", []deed{begins{device: "home computer"}, encrypts{"t_charlie@example.org"}, proves{"github", "tacoplusplus"}, proves{"twitter", "tacovontaco"}}},
 	{"t_doug", "", []deed{begins{device: "home computer"}, encrypts{"t_doug@example.org"}}},
 	{"t_ellen", "", nil}, // who has no keys
 	{"t_frank", "", []deed{begins{device: "home computer"}}},
 	{"t_george", "", []deed{begins{device: "home computer"}, adds{"office computer", desktop}, adds{"laptop", desktop}}},
 	{"t_helen", "", []deed{begins{device: "home computer"}}},
-	{"t_kb", "Joe Keybaser", []deed{begins{device: "home computer"}, adds{"laptop", desktop}}},
+	{"t_kb", "Joe Keybaser", []deed{begins{device: "home computer"}, adds{"laptop", desktop}, proves{"twitter", "gbrltest"}}},
 	{"t_mike", "", []deed{begins{device: "home computer"}}},
 	{"t_rebecca", "", []deed{begins{device: "home computer"}}},
 	{"t_rosetta", "", []deed{begins{device: "home computer"}}},
 	{"t_tracy", "", []deed{
 		begins{"work", "e5f7f7ca6b6277de4d2c45f57b767f18"}, adds{"good paper", paper},
-		follows{"t_alice"},
+		proves{"twitter", "tacovontaco"}, proves{"github", "tacoplusplus"}, proves{"rooter", "t_tracy"},
+		hosts{"https:", "keybase.io"}, follows{"t_alice"},
 	}},
 }

@@ -71,7 +71,7 @@ func (m maker) make(ctx context.Context, p person) error {
 			return err
 		}
 	}
-	return nil
+	return m.assume(ctx, p)
 }
 
 // account finds or signs up a person.

@@ -44,6 +44,7 @@ type model struct {
 	follows map[client.UID][]string // the ids of the links' signatures, the newest last
 	money   []string                // ids of currency addresses
 	over    []string                // ids of statements that were taken back
+	before  int                     // devices of earlier incarnations
 }
 
 func newModel() *model {
@@ -114,6 +115,7 @@ type town struct {
 	stepsMax int
 	did      map[string][2]int // by deed: accepted, refused
 	vouches  map[pair]vouched  // not taken back
+	gone     map[client.UID]bool
 }
 
 // TestHistories proves that a server accepts what it should and nothing else: random
@@ -126,7 +128,7 @@ func TestHistories(t *testing.T) {
 	l := newLab(t)
 	c := &town{
 		t: t, r: l.mustStart(t), w: strictWitness(), rng: rand.New(rand.NewPCG(*seedFlag, 5)), did: map[string][2]int{},
-		vouches:  map[pair]vouched{},
+		vouches: map[pair]vouched{}, gone: map[client.UID]bool{},
 		stepsMax: figure(stepsFlag, 1000, 150),
 	}
 	for c.steps < c.stepsMax && !t.Failed() {
@@ -197,6 +199,9 @@ func (c *town) step() {
 		c.follow, c.follow, c.follow, c.follow, c.unfollow, c.unfollow, c.addDevice, c.addDevice, c.addPaper,
 		c.loginPaper, c.revokeDevice, c.roll, c.revokeSig, c.revokeSig, c.ephemeral, c.raceFollows, c.raceRevoke,
 		c.currency, c.currency, c.wallet, c.rename, c.vouch, c.vouch, c.react, c.react,
+	}
+	if n := c.rng.IntN(100); n < resetPercent {
+		deeds = []func(context.Context, *person, *seat){c.reset, c.reset, c.waitForReset, c.remove}
 	}
 	deeds[c.rng.IntN(len(deeds))](ctx, p, s)
 }
@@ -524,14 +529,14 @@ func (c *town) look(p *person) {
 		active = append(active, d.ID)
 	}
 	slices.SortFunc(active, func(a, b client.DeviceID) int { return slices.Compare(a[:], b[:]) })
-	if !slices.Equal(active, p.active()) || len(u.Family.Devices) != len(p.devices) {
+	if !slices.Equal(active, p.active()) || len(u.Family.Devices) != len(p.devices)-p.before {
 		fail("devices %v, want %v", active, p.active())
 	}
 	if g := u.Family.LatestPUK().Generation; g != p.puk {
 		fail("per-user key %d, want %d", g, p.puk)
 	}
 	follows, err := c.follows(ctx, p.uid)
-	if want := slices.Sorted(maps.Keys(mapKeys(p.follows))); err != nil || !slices.Equal(follows, want) {
+	if want := slices.Sorted(maps.Keys(c.mapKeys(p.follows))); err != nil || !slices.Equal(follows, want) {
 		fail("follows %v, want %v: %v", follows, want, err)
 	}
 	for _, s := range p.seats {
@@ -547,10 +552,14 @@ func (c *town) look(p *person) {
 	}
 }
 
-func mapKeys(m map[client.UID][]string) map[string]bool {
+// mapKeys are those of them who are still there: lists are for people who might look
+// somebody up.
+func (c *town) mapKeys(m map[client.UID][]string) map[string]bool {
 	out := map[string]bool{}
 	for u := range m {
-		out[u.String()] = true
+		if !c.gone[u] {
+			out[u.String()] = true
+		}
 	}
 	return out
 }

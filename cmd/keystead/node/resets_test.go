@@ -40,8 +40,8 @@ func (c *town) incarnation(p *person) {
 
 // reset resets somebody with the password, once with a wrong one before, and begins the
 // next incarnation on a new device. The old devices stay in their seats, shut out.
-func (c *town) reset(ctx context.Context, p *person, s *seat) {
-	a, err := client.Login(ctx, c.verifier(), p.name, "", s.Stream)
+func (c *town) reset(ctx context.Context, p *person, _ *seat) {
+	a, err := client.Login(ctx, c.verifier(), p.name, "", p.password())
 	if !c.expect(p, "log in", 0, err) {
 		return
 	}
@@ -58,7 +58,7 @@ func (c *town) reset(ctx context.Context, p *person, s *seat) {
 
 // waitForReset asks for a reset that waits, which cannot be done yet, and cancels it.
 func (c *town) waitForReset(ctx context.Context, p *person, s *seat) {
-	a, err := client.Login(ctx, c.verifier(), p.name, "", s.Stream)
+	a, err := client.Login(ctx, c.verifier(), p.name, "", p.password())
 	if !c.expect(p, "log in", 0, err) {
 		return
 	}
@@ -67,6 +67,9 @@ func (c *town) waitForReset(ctx context.Context, p *person, s *seat) {
 	c.expect(p, "cancel a reset", 0, s.CancelReset(ctx, s.NIST(s.Device)))
 	c.expect(p, "cancel no reset", codeNotFound, a.CancelReset(ctx, a.Session))
 }
+
+// password is what everybody signs up with.
+func (p *person) password() *client.Stream { return client.CheapStream([]byte(p.name)) }
 
 func (c *town) beginAgain(ctx context.Context, p *person, a *client.Account) {
 	if err := a.ProvisionFirst(ctx, "device after all"); !c.expect(p, "first device after a reset", 0, err) {
@@ -83,6 +86,7 @@ func (c *town) remove(ctx context.Context, p *person, s *seat) {
 	if len(c.all) < people {
 		return
 	}
+	s.Stream = p.password()
 	c.expect(p, "delete", 0, s.Delete(ctx))
 	c.gone[p.uid] = true
 	c.incarnation(p)

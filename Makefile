@@ -3,7 +3,7 @@
 GO ?= go
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test race fuzz crash attack lint docs spec ci clean
+.PHONY: help run build test race fuzz crash attack devices lint docs spec ci clean
 
 help:            ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ crash:           ## kill the server under load, cut its power, fail each write, 
 
 attack:          ## attack the server from thousands of addresses beside a client that must not notice
 	$(GO) run ./bench/attack
+
+devices:         ## hold tens of thousands of devices at the push door, stall some, restart under them
+	$(GO) run ./bench/push
 
 lint:            ## gofmt, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }

@@ -34,6 +34,9 @@ const historySteps = 500
 // a small model has and the server hashes; and every reminder is told once.
 func TestHistories(t *testing.T) {
 	incremental := 0
+	if testing.Short() {
+		*steps = min(*steps, 150)
+	}
 	for n := range max(1, *steps/historySteps) {
 		h := newHistory(t, *seed+uint64(n))
 		for i := range min(*steps, historySteps) {

@@ -126,6 +126,10 @@ var scenes = []scene{
 		return c.alice.RepairClientHalf(ctx, c.tablet)
 	}},
 	{"lockdown", "account/lockdown", func(ctx context.Context, c *cast) error { return c.alice.SetLockdown(ctx, true) }},
+	{"add a mail address", "email/add", func(ctx context.Context, c *cast) error { return c.alice.AddMail(ctx, "a1@example.org", 1) }},
+	{"sign a mail address", "account/email_update_signed", func(ctx context.Context, c *cast) error {
+		return c.alice.ReplaceMail(ctx, "a1@example.org")
+	}},
 	{"add a PGP key", "key/add", func(ctx context.Context, c *cast) error { return c.bob.AddPGP(ctx, c.gpg) }},
 	{"update a PGP key", "key/add", func(ctx context.Context, c *cast) error {
 		k, err := c.gpg.Version(2)
@@ -228,15 +232,18 @@ var harmless = []struct{ scene, path, what, why string }{
 	{`repair a half`, `kid`, `upper`, "the same in hex"},
 	{`lockdown`, `enabled`, `dec|true`, "the same, or off, which it is"},
 	{`revoke a (signature|device)`, `downgrade_lease_id`, `upper`, "the same in hex"},
+	{`add a mail address`, `email`, `flip|shorter|longer|twice|upper|lower|bit|space before|space after|newline after`, "another address, or the same"},
+	{`add a mail address`, `visibility`, `drop|null|flip|dec|neg|zero`, "private, or not said, which is private"},
+	{`sign a mail address`, `signing_kid`, `upper`, "the same in hex"},
 	{`user ephemeral key`, `boxes`, `drop|empty|null|array|upper name|list name|no value|empty first`, "no device can read it"},
 }
 
 // The kinds of scenes.
 const (
 	passwordScenes = `change the password|recover the password`
-	jsonScenes     = `first device|another device|revoke a device|revoke a PGP key|roll|wallet|vouch|vouch again|react|links by sig/multi|` + passwordScenes
+	jsonScenes     = `first device|another device|revoke a device|revoke a PGP key|roll|wallet|vouch|vouch again|react|links by sig/multi|add a mail address|` + passwordScenes
 	linkScenes     = jsonScenes + `|add a PGP key|update a PGP key|follow|unfollow|revoke a signature|prove|currency|currency instead|rename`
-	formScenes     = `add a PGP key|update a PGP key|sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|prove|currency|currency instead|rename|repair a half|lockdown`
+	formScenes     = `add a PGP key|update a PGP key|sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|prove|currency|currency instead|rename|repair a half|lockdown|sign a mail address`
 )
 
 func isHarmless(scene string, m mutant) bool {

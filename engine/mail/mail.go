@@ -148,7 +148,7 @@ func AddressOK(s string) bool {
 	at := strings.LastIndexByte(s, '@')
 	return len(s) <= addressBytesMax && at > 0 && at < len(s)-1 && utf8.ValidString(s) &&
 		!strings.ContainsFunc(s, func(r rune) bool {
-			return r <= ' ' || !unicode.IsPrint(r) || strings.ContainsRune(`,;<>()[]\":`, r)
+			return r <= ' ' || r == utf8.RuneError || !unicode.IsPrint(r) || strings.ContainsRune(`,;<>()[]\":`, r)
 		})
 }
 

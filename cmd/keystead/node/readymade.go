@@ -15,7 +15,7 @@ func (n *node) makePeople() error {
 	}
 	ids := identity.New(n.store, n.Rand)
 	ids.KeepProofs(n.proofs)
-	if err := preset.Make(context.Background(), n.store, ids, n.Rand); err != nil {
+	if err := preset.Make(context.Background(), n.store, ids, n.proofs, n.Rand); err != nil {
 		return fmt.Errorf("ready-made users: %w", err)
 	}
 	return nil

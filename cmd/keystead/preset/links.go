@@ -15,6 +15,7 @@ import (
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/proofs"
+	"github.com/keystead/keystead/merklehot/rooter"
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
 
@@ -73,7 +74,6 @@ func (m maker) do(ctx context.Context, p person, st *sigchain.State, d deed) (*s
 var places = map[string]string{
 	"github":  "https://gist.github.com/%s",
 	"twitter": "https://twitter.com/%s/status",
-	"rooter":  "http://localhost:3000/_/api/1.0/rooter/%s",
 	"https":   "https://%s/keybase.txt",
 }
 
@@ -91,7 +91,11 @@ func (m maker) assume(ctx context.Context, p person) error {
 				continue
 			}
 			changed = true
-			if err := proofs.Assume(tx, u, proof.SigID, fmt.Sprintf(places[proof.Service], proof.Name)); err != nil {
+			at, err := m.place(tx, u, proof)
+			if err != nil {
+				return err
+			}
+			if err := proofs.Assume(tx, u, proof.SigID, at); err != nil {
 				return err
 			}
 		}
@@ -350,4 +354,23 @@ func (m maker) follow(b *batch, f follows) error {
 			"payload_hash": them.TailLink.String(), "seqno": int64(them.Tail), "sig_id": hex.EncodeToString(them.TailSig[:]) + "0f",
 		},
 	}}, sigchain.Posted{UID: acct.UID.String()})
+}
+
+// place is where a proof is: at rooter, which is on this server, it is really posted.
+func (m maker) place(tx *store.Tx, u kbsig.UID, p proofs.Proof) (string, error) {
+	if p.Service != rooter.Network {
+		return fmt.Sprintf(places[p.Service], p.Name), nil
+	}
+	_, text, _, err := m.book.Told(tx, u, p.SigID)
+	if err != nil {
+		return "", err
+	}
+	if _, err := rooter.Put(tx, m.rand, rooter.Post{Network: rooter.Network, Name: p.Name, Text: text}); err != nil {
+		return "", err
+	}
+	all, err := rooter.Addresses(tx, rooter.Network, p.Name)
+	if err != nil || len(all) == 0 {
+		return "", fmt.Errorf("find the post of %s: %w", p.Name, err)
+	}
+	return all[0], nil
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
@@ -38,13 +39,14 @@ var seed = []byte("keystead ready-made users, for tests of clients")
 type maker struct {
 	store    *store.Store
 	identity *identity.Service
+	book     *proofs.Book
 	rand     io.Reader
 }
 
 // Make makes the accounts that are not there yet and finishes those that are not whole.
 // Another account of one of their names is left alone.
-func Make(ctx context.Context, st *store.Store, id *identity.Service, rand io.Reader) error {
-	m := maker{st, id, rand}
+func Make(ctx context.Context, st *store.Store, id *identity.Service, book *proofs.Book, rand io.Reader) error {
+	m := maker{st, id, book, rand}
 	for _, p := range people {
 		if err := m.make(ctx, p); err != nil {
 			return fmt.Errorf("make %s: %w", p.name, err)

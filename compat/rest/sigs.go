@@ -152,6 +152,10 @@ func sigPost(c *call) (any, error) {
 	if l.Service == nil && l.Currency == nil && l.Type != kbsig.LinkDevice {
 		return nil, status.InputField("type", "sig/post takes statements about oneself only")
 	}
+	// What takes the place of what follows from the chain, whatever the client thought.
+	if s := c.raw("supersede"); s != "" && s != "0" && s != "1" {
+		return nil, status.InputField("supersede", "supersede is 0 or 1")
+	}
 	p := identity.Post{Links: []*sigchain.Link{l}}
 	if p.Lease, err = leaseID(c.raw("downgrade_lease_id")); err != nil {
 		return nil, err

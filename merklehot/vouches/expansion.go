@@ -53,7 +53,7 @@ func ParseExpansion(raw []byte) (*Expansion, error) {
 			return nil, refuse("%w", err)
 		}
 		key, err := hex.DecodeString(x.Key)
-		if err != nil || len(key) != expansionKeyBytes {
+		if err != nil || len(key) != expansionKeyBytes || hex.EncodeToString(key) != x.Key {
 			return nil, refuse("an expansion whose key is not %d bytes of hex", expansionKeyBytes)
 		}
 		if !plain(x.Obj) {

@@ -200,6 +200,11 @@ var harmless = []struct{ scene, path, what, why string }{
 	{linkScenes, `(sigs\.\d\.)?(sig_id_base|sig_id_short|type|is_remote_proof|eldest_kid|is_primary|new_eldest|uid)`,
 		`drop|empty|null|shorter|upper name|list name|no value|empty first`, "may be left out"},
 
+	{`prove`, `remote_username|supersede`, `drop|empty|upper name|list name|no value|empty first`, "may be left out"},
+	{`prove`, `supersede`, `flip|inc|dec|number|0|1`, "what takes whose place is in the chain"},
+	{`add a PGP key`, `public_key`, `newline after|space after`, "white space around armour"},
+	{`update a PGP key`, `is_update`, `drop|shorter|empty|no value|upper name|list name|empty first`, "may be left out"},
+
 	// What nobody signs and nobody but its owner can judge.
 	{`sign up`, `username`, `other first|flip|shorter|longer|twice|null|true|lower|upper|number|text`, "another free name"},
 	{`sign up`, `salt|pwh|pdpka5_kid`, `flip|bit|upper|lower`, "another password"},

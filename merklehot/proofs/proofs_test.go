@@ -70,8 +70,8 @@ func TestOutcome(t *testing.T) {
 	})
 }
 
-// TestTexts proves that what people are told to publish passes the check of the stock
-// client: the id it looks for is there, and no other word of base64 as long.
+// TestTexts proves that what people are told to publish passes the check that stock
+// clients make: the id they look for is there, and no other word of base64 as long.
 func TestTexts(t *testing.T) {
 	for _, s := range fixed(true) {
 		sig := kbsig.SigIDBase{5, 250, 190}

@@ -121,7 +121,7 @@ func (d *decoder) unknown(name, prefix, key string, known []string) {
 		return
 	}
 	if homes := sectionsOf(key, strings.TrimSuffix(prefix, ".")); len(homes) > 0 {
-		d.mistake(name, "unknown here; it belongs under [%s]", strings.Join(homes, "], ["))
+		d.mistake(name, "unknown here, it belongs under [%s]; what belongs here: %s", strings.Join(homes, "], ["), strings.Join(known, ", "))
 		return
 	}
 	d.mistake(name, "unknown; take it out, or use one of: %s", strings.Join(known, ", "))

@@ -27,8 +27,14 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
+	return newSceneAt(t, time.Now())
+}
+
+// newSceneAt issues certificates for an hour before and after now.
+func newSceneAt(t *testing.T, now time.Time) *scene {
+	t.Helper()
 	dir := t.TempDir()
-	s := &scene{t: t, files: Files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}, now: time.Now()}
+	s := &scene{t: t, files: Files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}, now: now}
 	var err error
 	if s.ca, err = testca.New(s.now); err != nil {
 		t.Fatal(err)
@@ -67,7 +73,8 @@ func (s *scene) open() *Keeper {
 // that each line says what to change.
 func TestLoad(t *testing.T) {
 	datadriven.RunTest(t, "testdata/load", func(t *testing.T, d *datadriven.TestData) string {
-		s := newScene(t)
+		// Begin and end lie on two days, so that texts with days only tell them apart.
+		s := newSceneAt(t, time.Date(2026, 7, 1, 23, 30, 0, 0, time.UTC))
 		at := s.now
 		read := func(path string) string {
 			text, err := os.ReadFile(path)
@@ -130,8 +137,7 @@ func TestLoad(t *testing.T) {
 		text := strings.NewReplacer(s.files.Cert, "CERT", s.files.Key, "KEY").Replace(fault.Error())
 		text = strings.ReplaceAll(text, filepath.Dir(s.files.Key), "DIR")
 		for when, name := range map[time.Time]string{s.now.Add(time.Hour): "END", s.now.Add(-time.Hour): "BEGIN"} {
-			text = strings.ReplaceAll(text, when.UTC().Format(time.RFC3339), name)
-			text = strings.ReplaceAll(text, when.UTC().Format(time.DateOnly), name)
+			text = strings.NewReplacer(when.UTC().Format(time.RFC3339), name, when.UTC().Format(time.DateOnly), name).Replace(text)
 		}
 		file := "cert: "
 		if fault.InKey {

@@ -24,6 +24,7 @@ import (
 	_ "crypto/sha1"
 	_ "crypto/sha512"
 
+	//lint:ignore SA1019 clients take its signatures, so old keys that were made with it must be taken
 	_ "golang.org/x/crypto/ripemd160"
 
 	"github.com/keystead/keystead/compat/kbsig"

@@ -41,6 +41,7 @@ import (
 	"github.com/keystead/keystead/merklehot/directory"
 	"github.com/keystead/keystead/merklehot/home"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/pvl"
 	"github.com/keystead/keystead/merklehot/rooter"
@@ -80,6 +81,7 @@ func limitRooms() []limitRoom {
 		{"merklehot/rooter", "Networks for tests", rooter.LimitRows()},
 		{"merklehot/directory", "People", directory.LimitRows()},
 		{"merklehot/vouches", "The web of trust", vouches.LimitRows()},
+		{"merklehot/keyboxes", "Encrypted keys and wallets", keyboxes.LimitRows()},
 		{"merklehot/home", "Home pages", home.LimitRows()},
 		{"engine/people", "What people show of themselves", people.LimitRows()},
 		{"engine/pictures", "Pictures", pictures.LimitRows()},

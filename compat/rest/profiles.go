@@ -26,6 +26,11 @@ func fault(err error) error {
 // profileEdit: POST profile-edit. All three are sent each time; an empty one clears.
 // client: go/engine/profile_edit.go:ProfileEdit.Run
 func profileEdit(c *call) (any, error) {
+	for _, name := range []string{"full_name", "location", "bio"} {
+		if !c.form.Has(name) && !c.http.QueryArgs().Has(name) {
+			return nil, status.InputField(name, "the argument "+name+" is missing; an empty one clears it")
+		}
+	}
 	p := people.Profile{FullName: c.raw("full_name"), Location: c.raw("location"), Bio: c.raw("bio")}
 	return none{}, c.update(func(tx *store.Tx) error {
 		changed, err := people.SetProfile(tx, c.who.UID, p)

@@ -45,6 +45,7 @@ func LimitRows() []limits.Row {
 		limits.Count("BlocksPerPostMax", BlocksPerPostMax, "blocks", "in one request"),
 		limits.Bytes("queryBytesMax", queryBytesMax, "of a search, longer ones find nobody"),
 		limits.Count("searchWordsMax", searchWordsMax, "words", "of a search or a full name that count"),
+		limits.Bytes("wordBytesMax", wordBytesMax, "of a word that count in a search"),
 		limits.Count("searchScanMax", searchScanMax, "entries", "looked at in one search, and as many names"),
 		limits.Count("FoundMax", FoundMax, "people", "found by one search"),
 		limits.Count("newFollowersMax", newFollowersMax, "followers", "remembered for a home page; the oldest make room"),

@@ -57,6 +57,8 @@ func LimitRows() []limits.Row {
 		limits.Bytes("UploadBytesMax", UploadBytesMax, "of an image that somebody sends"),
 		limits.Bytes("decodedBytesMax", decodedBytesMax, "of memory to decode one image; one that needs more is refused by its header"),
 		limits.Count("sideMax", sideMax, "pixels", "on a side of an image"),
+		limits.Count("segmentsMax", segmentsMax, "segments", "of a JPEG file that are looked at before its pixels"),
+		limits.Count("entriesMax", entriesMax, "entries", "of a camera's notes that are looked at"),
 	}
 }
 

@@ -42,6 +42,7 @@ var ErrFull = errors.New("there is no room for more reports")
 func LimitRows() []limits.Row {
 	return []limits.Row{
 		limits.Count("filesMax", filesMax, "files", "in one report"),
+		limits.Bytes("nameBytesMax", nameBytesMax, "of the name of a file in it"),
 		limits.Bytes("complaintsBytesMax", complaintsBytesMax, "of complaints about others; more are refused"),
 	}
 }

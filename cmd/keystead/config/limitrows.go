@@ -8,6 +8,10 @@ func LimitRows() []limits.Row {
 		limits.Bytes("fileBytesMax", fileBytesMax, "of a configuration file"),
 		limits.Bytes("pathBytesMax", pathBytesMax, "of a path or an address in it"),
 		limits.Count("servicesMax", servicesMax, "files", "about services at which people prove names"),
+		limits.Bytes("botBytesMax", botBytesMax, "of a bot that is shown to everybody"),
+		limits.Count("botsMax", botsMax, "bots", "shown to everybody"),
+		limits.Bytes("featureMax", featureMax, "of the name of a client's switch"),
+		limits.Count("featuresMax", featuresMax, "switches", "turned on for everybody"),
 		limits.Time("heartbeatMax", heartbeatMax, "between two roots when nothing changes"),
 	}
 }

@@ -28,6 +28,8 @@ const (
 	codeInput           = 100
 	codeBadSession      = 202
 	codeKeyNotFound     = 901
+	codeSameVersion     = 921
+	codeSibkeyExists    = 922
 	codeKeyRevoked      = 931
 	codeOldSeqno        = 1010
 	codeDeviceNameInUse = 1408
@@ -45,12 +47,13 @@ type model struct {
 	money   []string                // ids of currency addresses
 	over    []string                // ids of statements that were taken back
 	before  int                     // devices of earlier incarnations
+	pgp     map[string]int          // versions of PGP keys by key id; 0: revoked
 }
 
 func newModel() *model {
 	return &model{
 		devices: map[client.DeviceID]bool{}, names: map[string]bool{}, nameOf: map[client.DeviceID]string{},
-		follows: map[client.UID][]string{},
+		follows: map[client.UID][]string{}, pgp: map[string]int{},
 	}
 }
 
@@ -199,6 +202,7 @@ func (c *town) step() {
 		c.follow, c.follow, c.follow, c.follow, c.unfollow, c.unfollow, c.addDevice, c.addDevice, c.addPaper,
 		c.loginPaper, c.revokeDevice, c.roll, c.revokeSig, c.revokeSig, c.ephemeral, c.raceFollows, c.raceRevoke,
 		c.currency, c.currency, c.wallet, c.rename, c.vouch, c.vouch, c.react, c.react,
+		c.addPGP, c.updatePGP, c.updatePGP, c.revokePGP,
 	}
 	if n := c.rng.IntN(100); n < resetPercent {
 		deeds = []func(context.Context, *person, *seat){c.reset, c.reset, c.waitForReset, c.remove}
@@ -534,6 +538,11 @@ func (c *town) look(p *person) {
 	}
 	if g := u.Family.LatestPUK().Generation; g != p.puk {
 		fail("per-user key %d, want %d", g, p.puk)
+	}
+	for kid, version := range p.pgp {
+		if slices.ContainsFunc(u.Family.ActiveKeys(), func(k client.KID) bool { return k.String() == kid }) != (version > 0) {
+			fail("PGP key %s in version %d is active or not as it should not be", kid, version)
+		}
 	}
 	follows, err := c.follows(ctx, p.uid)
 	if want := slices.Sorted(maps.Keys(c.mapKeys(p.follows))); err != nil || !slices.Equal(follows, want) {

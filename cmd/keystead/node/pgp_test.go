@@ -158,3 +158,60 @@ func owner(ctx context.Context, t *testing.T, r *run, by url.Values) string {
 	}
 	return strings.Trim(string(reply.Field("username")), `"`)
 }
+
+// The deeds here are of people with PGP keys, the same two for everybody.
+
+// somePGP draws a key in some version, and says in which one it counts: 0 if it was
+// revoked.
+func (c *town) somePGP(p *person) (k *client.PGPKey, version, counts int, known bool) {
+	keys := [2]*client.PGPKey{}
+	keys[0], keys[1] = pgpKeyPair(c.t)
+	version = 1 + c.rng.IntN(3)
+	k = pgpVersion(c.t, keys[c.rng.IntN(2)], version)
+	counts, known = p.pgp[k.KID.String()]
+	return k, version, counts, known
+}
+
+func (c *town) addPGP(ctx context.Context, p *person, s *seat) {
+	k, version, counts, _ := c.somePGP(p)
+	want := s.want(p)
+	if want == 0 && counts > 0 {
+		want = codeSibkeyExists
+	}
+	if c.expect(p, "add a PGP key", want, s.AddPGP(ctx, k)) {
+		p.pgp[k.KID.String()] = version
+		p.stated(s)
+	}
+}
+
+func (c *town) updatePGP(ctx context.Context, p *person, s *seat) {
+	k, version, counts, known := c.somePGP(p)
+	want := s.want(p)
+	switch {
+	case want != 0:
+	case !known:
+		want = codeKeyNotFound
+	case counts == 0:
+		want = codeKeyRevoked
+	case counts == version:
+		want = codeSameVersion
+	}
+	if c.expect(p, "update a PGP key", want, s.UpdatePGP(ctx, k)) {
+		p.pgp[k.KID.String()] = version
+		p.stated(s)
+	}
+}
+
+func (c *town) revokePGP(ctx context.Context, p *person, s *seat) {
+	k, _, counts, _ := c.somePGP(p)
+	want := 0
+	if counts == 0 {
+		want = codeKeyNotFound // no lease over it
+	}
+	if c.expect(p, "revoke a PGP key", want, s.RevokePGP(ctx, k.KID)) {
+		p.pgp[k.KID.String()] = 0
+		p.puk++
+		p.links += 2
+	}
+	s.known = p.links // it has looked at the chain first
+}

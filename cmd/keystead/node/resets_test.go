@@ -30,7 +30,7 @@ func (c *town) incarnation(p *person) {
 	}
 	p.names, p.nameOf = map[string]bool{}, map[client.DeviceID]string{}
 	p.follows, p.money, p.puk = map[client.UID][]string{}, nil, 0
-	p.paper, p.before = nil, len(p.devices)
+	p.paper, p.before, p.pgp = nil, len(p.devices), map[string]int{}
 	for who := range c.vouches {
 		if who.voucher == p.uid || who.vouchee == p.uid {
 			delete(c.vouches, who)

@@ -125,6 +125,9 @@ var scenes = []scene{
 	{"repair a half", "device/update_lks_client_half", func(ctx context.Context, c *cast) error {
 		return c.alice.RepairClientHalf(ctx, c.tablet)
 	}},
+	{"reset", "nuke", func(ctx context.Context, c *cast) error { return c.alice.Reset(ctx) }},
+	{"delete", "delete", func(ctx context.Context, c *cast) error { return c.alice.Delete(ctx) }},
+	{"ask for a reset", "autoreset/enter", func(ctx context.Context, c *cast) error { return c.alice.EnterReset(ctx, false) }},
 	{"lockdown", "account/lockdown", func(ctx context.Context, c *cast) error { return c.alice.SetLockdown(ctx, true) }},
 	{"add a mail address", "email/add", func(ctx context.Context, c *cast) error { return c.alice.AddMail(ctx, "a1@example.org", 1) }},
 	{"sign a mail address", "account/email_update_signed", func(ctx context.Context, c *cast) error {

@@ -44,6 +44,7 @@ type model struct {
 	puk     int
 	nameOf  map[client.DeviceID]string
 	follows map[client.UID][]string // the ids of the links' signatures, the newest last
+	saw     map[client.UID]int      // the followee's life that the newest of them was listed in
 	money   []string                // ids of currency addresses
 	over    []string                // ids of statements that were taken back
 	before  int                     // devices of earlier incarnations
@@ -53,7 +54,7 @@ type model struct {
 func newModel() *model {
 	return &model{
 		devices: map[client.DeviceID]bool{}, names: map[string]bool{}, nameOf: map[client.DeviceID]string{},
-		follows: map[client.UID][]string{}, pgp: map[string]int{},
+		follows: map[client.UID][]string{}, saw: map[client.UID]int{}, pgp: map[string]int{},
 	}
 }
 
@@ -116,8 +117,9 @@ type town struct {
 	steps int
 	// stepsMax is when it ends.
 	stepsMax int
-	did      map[string][2]int // by deed: accepted, refused
-	vouches  map[pair]vouched  // not taken back
+	did      map[string][2]int  // by deed: accepted, refused
+	vouches  map[pair]vouched   // not taken back
+	lives    map[client.UID]int // how often each was reset
 	gone     map[client.UID]bool
 }
 
@@ -131,7 +133,7 @@ func TestHistories(t *testing.T) {
 	l := newLab(t)
 	c := &town{
 		t: t, r: l.mustStart(t), w: strictWitness(), rng: rand.New(rand.NewPCG(*seedFlag, 5)), did: map[string][2]int{},
-		vouches: map[pair]vouched{}, gone: map[client.UID]bool{},
+		vouches: map[pair]vouched{}, lives: map[client.UID]int{}, gone: map[client.UID]bool{},
 		stepsMax: figure(stepsFlag, 1000, 150),
 	}
 	for c.steps < c.stepsMax && !t.Failed() {
@@ -284,6 +286,7 @@ func (c *town) follow(ctx context.Context, p *person, s *seat) {
 
 func (c *town) followed(p *person, s *seat, them client.UID) {
 	p.follows[them] = append(p.follows[them], s.Sent[0].SigID.SigID())
+	p.saw[them] = c.lives[them]
 	p.links++
 	s.known = p.links
 }
@@ -545,7 +548,7 @@ func (c *town) look(p *person) {
 		}
 	}
 	follows, err := c.follows(ctx, p.uid)
-	if want := slices.Sorted(maps.Keys(c.mapKeys(p.follows))); err != nil || !slices.Equal(follows, want) {
+	if want := slices.Sorted(maps.Keys(c.mapKeys(p))); err != nil || !slices.Equal(follows, want) {
 		fail("follows %v, want %v: %v", follows, want, err)
 	}
 	for _, s := range p.seats {
@@ -561,12 +564,12 @@ func (c *town) look(p *person) {
 	}
 }
 
-// mapKeys are those of them who are still there: lists are for people who might look
-// somebody up.
-func (c *town) mapKeys(m map[client.UID][]string) map[string]bool {
+// mapKeys are those followed who are still there, and have not been reset since: lists
+// are for people who might look somebody up.
+func (c *town) mapKeys(p *person) map[string]bool {
 	out := map[string]bool{}
-	for u := range m {
-		if !c.gone[u] {
+	for u := range p.follows {
+		if !c.gone[u] && p.saw[u] == c.lives[u] {
 			out[u.String()] = true
 		}
 	}

@@ -24,6 +24,7 @@ const (
 
 // incarnation makes the model forget what a reset takes away: all but the links.
 func (c *town) incarnation(p *person) {
+	c.lives[p.uid]++
 	p.over = append(p.over, c.said(p)...)
 	for _, id := range p.active() {
 		p.devices[id] = false

@@ -61,6 +61,9 @@ func (c *town) said(p *person) []string {
 // forget takes back what has the id.
 func (c *town) forget(p *person, id string) {
 	for them, ids := range p.follows {
+		if ids[len(ids)-1] == id { // the one before it is listed anew
+			p.saw[them] = c.lives[them]
+		}
 		p.follows[them] = slices.DeleteFunc(ids, func(other string) bool { return other == id })
 		if len(p.follows[them]) == 0 {
 			delete(p.follows, them)

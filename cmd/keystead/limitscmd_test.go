@@ -26,6 +26,8 @@ var limitName = regexp.MustCompile(`(Max|Timeout|Lifetime|Within|KeptFor)$`)
 // from outside or that an operator would meet.
 var noLimits = map[string]string{
 	"compat/wire/keybase1.StatusTimeout": "a status code",
+	"engine/fetch.Timeout":               "a kind of error",
+	"merklehot/pvl.StatusTimeout":        "a status code",
 	"engine/hash.aloneMax":               "a choice between two ways to the same result",
 	"merklehot/tree.nodeDeltasMax":       "the shape of records",
 	"merklehot/tree.olderValuesMax":      "a choice between two ways to the same result",

@@ -54,14 +54,6 @@ func homePage(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.flag("record_visit") {
-		// What is new is shown as new once more: the page is that before the visit.
-		defer func() {
-			if err == nil {
-				err = c.update(func(tx *store.Tx) error { return home.Visit(tx, c.who.UID) })
-			}
-		}()
-	}
 	page, kept, err := home.PageOf(c.view(), c.who.UID, c.s.Clock())
 	if err != nil {
 		return nil, err
@@ -86,6 +78,11 @@ func homePage(c *call) (any, error) {
 	out := reply{LastViewed: page.LastViewed, Version: page.Version, Visits: page.Visits, Items: homeItems(page), FollowSuggestions: []suggestion{}}
 	for _, a := range suggested {
 		out.FollowSuggestions = append(out.FollowSuggestions, c.suggestion(a))
+	}
+	if c.flag("record_visit") { // last: the page is that before the visit, with what is new
+		if err := c.update(func(tx *store.Tx) error { return home.Visit(tx, c.who.UID) }); err != nil {
+			return nil, err
+		}
 	}
 	return struct {
 		Home reply `json:"home"`

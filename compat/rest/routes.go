@@ -185,8 +185,8 @@ func (s *Server) table() []route {
 		// What a logged-in client asks by itself: home.go, kbfs.go, stellar.go, teams.go
 		{"ping", get, authNone, rateRead, 0, reads, ping},
 		{"ping", post, authNone, rateRead, 0, reads, ping},
-		{"home", get, authRequired, rateOwn, 0, reads, homePage},
-		{"home/poll", get, authRequired, rateOwn, 0, reads, homePoll},
+		{"home", get, authRequired, rateOwn, 0, natural, homePage},
+		{"home/poll", get, authRequired, rateOwn, 0, natural, homePoll},
 		{"home/visit", post, authRequired, ratePost, 0, natural, homeVisit},
 		{"home/todo/skip", post, authRequired, ratePost, 0, natural, homeSkip},
 		{"user/features", get, authRequired, rateOwn, 0, reads, userFeatures},

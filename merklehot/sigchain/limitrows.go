@@ -16,6 +16,7 @@ func LimitRows() []limits.Row {
 		limits.Count("remoteNameMax", remoteNameMax, "characters", "of a name at a service"),
 		limits.Count("hostNameMax", hostNameMax, "characters", "of a web site or a domain"),
 		limits.Count("base58CharsMax", base58CharsMax, "characters", "of a currency address"),
+		limits.Count("bech32CharsMax", bech32CharsMax, "characters", "of a bech32 address"),
 		limits.Bytes("walletNameMax", walletNameMax, "of the name of a wallet"),
 		limits.Bytes("settingsEmailMax", settingsEmailMax, "of a mail address in a signed statement"),
 		limits.Count("resetsMax", resetsMax, "resets", "of one account; it can still be deleted"),

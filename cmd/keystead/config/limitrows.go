@@ -12,6 +12,8 @@ func LimitRows() []limits.Row {
 		limits.Count("botsMax", botsMax, "bots", "shown to everybody"),
 		limits.Bytes("featureMax", featureMax, "of the name of a client's switch"),
 		limits.Count("featuresMax", featuresMax, "switches", "turned on for everybody"),
+		limits.Time("resetDelayMax", resetDelayMax, "that a reset may be made to wait"),
+		limits.Time("verifyWithinMax", verifyWithinMax, "that a reset may be made to wait for the link in its mail"),
 		limits.Time("heartbeatMax", heartbeatMax, "between two roots when nothing changes"),
 	}
 }

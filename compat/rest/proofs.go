@@ -254,21 +254,28 @@ func userServiceMaps(c *call) (any, error) {
 	}
 	maps := map[string]map[string]string{}
 	for _, u := range uids {
-		m := map[string]string{}
-		list, err := proofs.List(c.view(), u)
-		if err != nil {
+		if maps[u.String()], err = c.provenNames(u); err != nil {
 			return nil, err
 		}
-		for _, p := range list {
-			if p.State.Holds() {
-				m[p.Service] = p.Name
-			}
-		}
-		maps[u.String()] = m
 	}
 	return struct {
 		ServiceMaps map[string]map[string]string `json:"service_maps"`
 	}{maps}, nil
+}
+
+// provenNames are somebody's names at services, of several at one the newest.
+func (c *call) provenNames(u kbsig.UID) (map[string]string, error) {
+	list, err := proofs.List(c.view(), u)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]string{}
+	for _, p := range list {
+		if p.State.Holds() {
+			names[p.Service] = p.Name
+		}
+	}
+	return names, nil
 }
 
 // proofTexts are what a user was told to publish, by the number of the link.

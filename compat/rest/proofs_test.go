@@ -212,6 +212,20 @@ func TestRooter(t *testing.T) {
 	if got, err := d.verifier().WhoHas(ctx, "rooter", "ALICE"); err != nil || len(got) != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
+	found := func(service string) string {
+		reply, err := alice.Server().Get(ctx, "user/user_search", url.Values{
+			"q": {"ali"}, "service": {service}, "include_services_summary": {"1"},
+		}, alice.NIST(alice.Device))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(reply.Field("list"))
+	}
+	for _, service := range []string{"", "rooter"} {
+		if list := found(service); !strings.Contains(list, `"services_summary":{"rooter":{"service_name":"rooter","username":"alice"}}`) {
+			t.Errorf("a search at %q does not tell of the proof: %s", service, list)
+		}
+	}
 	text, second, err := alice.Prove(ctx, "rooter", "alice")
 	if err != nil {
 		t.Fatal(err)
@@ -221,6 +235,12 @@ func TestRooter(t *testing.T) {
 	post(text)
 	if ok, _, st, err := alice.LookFor(ctx, second); err != nil || !ok {
 		t.Errorf("status %d, %v", st, err)
+	}
+	if err := alice.RevokeSigs(ctx, second); err != nil {
+		t.Fatal(err)
+	}
+	if list := found("rooter"); list != "[]" {
+		t.Errorf("found by a proof that was revoked: %s", list)
 	}
 	for _, code := range []int{0, status.NotFound} {
 		_, err := alice.Server().Post(ctx, "rooter/delete", url.Values{"post_id": {id}}, alice.NIST(alice.Device))

@@ -96,6 +96,14 @@ func foundReply(rows []foundRow) any {
 }
 
 // servicesOf are the names that somebody has proven at other services.
-func (c *call) servicesOf(kbsig.UID) (map[string]serviceName, error) {
-	return map[string]serviceName{}, nil
+func (c *call) servicesOf(u kbsig.UID) (map[string]serviceName, error) {
+	proven, err := c.provenNames(u)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]serviceName, len(proven))
+	for service, name := range proven {
+		out[service] = serviceName{ServiceName: service, Username: name}
+	}
+	return out, nil
 }

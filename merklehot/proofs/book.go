@@ -15,6 +15,7 @@ import (
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/fetch"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/people"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/pvl"
 	"github.com/keystead/keystead/merklehot/roots"
@@ -199,6 +200,7 @@ func put(tx *store.Tx, p *Proof) error {
 	at := keys.ProofOwner(keys.ServiceName(p.Service, Normal(p.Name)), p.UID)
 	if p.State.Holds() {
 		store.Save(tx, at, Owning{Sig: p.SigID, Since: p.Since})
+		people.SetProof(tx, p.UID, p.Service, p.Name, true)
 	} else if err := unlist(tx, p); err != nil {
 		return err
 	}
@@ -217,6 +219,7 @@ func unlist(tx *store.Tx, p *Proof) error {
 	}
 	if o.Sig == p.SigID {
 		tx.Delete(at)
+		people.SetProof(tx, p.UID, p.Service, p.Name, false)
 	}
 	return nil
 }

@@ -204,9 +204,17 @@ var harmless = []struct{ scene, path, what, why string }{
 		`drop|empty|null|shorter|upper name|list name|no value|empty first`, "may be left out"},
 
 	{`prove`, `remote_username|supersede`, `drop|empty|upper name|list name|no value|empty first`, "may be left out"},
-	{`prove`, `supersede`, `flip|inc|dec|number|0|1`, "what takes whose place is in the chain"},
-	{`add a PGP key`, `public_key`, `newline after|space after`, "white space around armour"},
+	{`prove`, `supersede`, `flip|inc|dec|number|0|1|shorter|other's`, "what takes whose place is in the chain"},
+	{`add a PGP key|update a PGP key`, `public_key`, `newline after|space after|shorter`, "white space around armour; its last character is a newline"},
 	{`update a PGP key`, `is_update`, `drop|shorter|empty|no value|upper name|list name|empty first`, "may be left out"},
+
+	{`vouch|vouch again|react`, `sigs\.0\.(seq_type|version)`, `drop|null|dec`, "may be left out, and which chain it is says the link"},
+	{`.*`, `downgrade_lease_id`, `upper`, "the same id"},
+	{`revoke a PGP key`, `sigs\.1`, `drop`, "a per-user key may be rolled without revoking anything"},
+	{`wallet`, `sigs|sigs\.0`, `array|drop`, "a list of nothing asks for nothing"},
+	{`ask for a reset`, `self`, `.*`, "only whether it is 1 counts, and without a session it says nothing"},
+	{`ask for a reset`, `username`, `upper`, "the same name"},
+	{`ask for a reset`, `body`, `space before|mark before`, "hits the name of an argument that may be left out"},
 
 	// What nobody signs and nobody but its owner can judge.
 	{`sign up`, `username`, `other first|flip|shorter|longer|twice|null|true|lower|upper|number|text`, "another free name"},
@@ -251,7 +259,7 @@ const (
 	passwordScenes = `change the password|recover the password`
 	jsonScenes     = `first device|another device|revoke a device|revoke a PGP key|roll|wallet|vouch|vouch again|react|links by sig/multi|add a mail address|` + passwordScenes
 	linkScenes     = jsonScenes + `|add a PGP key|update a PGP key|follow|unfollow|revoke a signature|prove|currency|currency instead|rename`
-	formScenes     = `add a PGP key|update a PGP key|sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|prove|currency|currency instead|rename|repair a half|lockdown|sign a mail address`
+	formScenes     = `add a PGP key|update a PGP key|reset|delete|ask for a reset|sign up|log in|device halves|new session|lease .*|follow|unfollow|revoke a signature|cancel a lease|.* ephemeral key|clone token|prove|currency|currency instead|rename|repair a half|lockdown|sign a mail address`
 )
 
 func isHarmless(scene string, m mutant) bool {

@@ -387,9 +387,23 @@ func (s *Store) closeFiles() error {
 		errs = append(errs, s.mark.file.Close())
 	}
 	if !s.stuck {
-		errs = append(errs, s.db.Close())
+		errs = append(errs, s.closeDB())
 	}
 	return errors.Join(append(errs, s.watch.Close())...)
+}
+
+// closeDB closes the database. One that has met a failing disk may hold on to files that
+// it gave up, and panics over them; by then all that was promised is on the disk, and the
+// process is to end with the reason, not with a trace.
+func (s *Store) closeDB() (err error) {
+	if s.stopErr.Load() != nil {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("close the database after a failure: %v", r)
+			}
+		}()
+	}
+	return s.db.Close()
 }
 
 // Metrics exposes the database's own figures to the operator's side.

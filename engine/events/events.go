@@ -10,6 +10,8 @@
 //     with an entry it must be able to do twice, for which there is the ID.
 //   - A consumer sees only what is on stable storage.
 //   - An entry is deleted when all consumers have passed it, and not before.
+//   - What thousands are told alike is kept once (AddMany) and given to consumers as
+//     one entry for each of them, all with the same number, ID and body.
 //
 // A consumer that fails is given the same entries again; what it cannot digest it has
 // to skip by itself, for nothing else ends its backlog. When the backlog reaches
@@ -35,11 +37,17 @@ const (
 	// categoryBytesMax and bodyBytesMax bound one piece of news, in bytes.
 	categoryBytesMax = 256
 	bodyBytesMax     = 64 << 10
+	// addresseesMax bounds the users whom one entry tells the same; what is for more
+	// becomes several entries. addressedMax bounds those of one call of AddMany.
+	addresseesMax = 1024
+	addressedMax  = 64 << 10
 	// backlogMax is how many entries the slowest consumer may be behind.
 	backlogMax = 1 << 20
-	// batchMax and batchBytesMax bound what a consumer is given at a time.
+	// batchMax, batchBytesMax and batchToldMax bound what a consumer is given at a
+	// time: entries as they are kept, their bytes, and entries as they are given.
 	batchMax      = 256
 	batchBytesMax = 4 << 20
+	batchToldMax  = 4096
 	// trimMax is how many entries are deleted in one transaction.
 	trimMax = 1024
 	// consumerBytesMax bounds a consumer's name.
@@ -105,6 +113,8 @@ type Record struct {
 	Replace   bool           `codec:"r,omitempty"`
 	Skip      kbsig.DeviceID `codec:"s"`
 	Lasts     int64          `codec:"l,omitempty"` // milliseconds
+	// Also are further users who are told the same: their ids one after the other.
+	Also []byte `codec:"m,omitempty"`
 }
 
 // place is where a consumer is, or, under the empty name, where the outbox is: the
@@ -115,7 +125,22 @@ type place struct {
 }
 
 // Add puts news into the outbox as part of tx.
-func Add(tx *store.Tx, n News) error {
+func Add(tx *store.Tx, n News) error { return AddMany(tx, []kbsig.UID{n.To}, n) }
+
+// AddMany tells all of these users the same as part of tx, such as the members of a
+// team: n.To is not looked at, who is named twice is told once, and nobody at all is no
+// error. It costs one record for every addresseesMax users, whatever the body; each
+// user hears it in the order of the facts as if it had been added for that user alone.
+// News that differs from user to user wants an Add for each.
+func AddMany(tx *store.Tx, to []kbsig.UID, n News) error {
+	if len(to) > addressedMax {
+		return fmt.Errorf("news %s for %d users: %w", n.Category, len(to), ErrMalformed)
+	}
+	to, err := addressees(to)
+	if err != nil || len(to) == 0 {
+		return err
+	}
+	n.To = to[0]
 	if err := n.check(); err != nil {
 		return err
 	}
@@ -123,34 +148,73 @@ func Add(tx *store.Tx, n News) error {
 	if err != nil {
 		return err
 	}
-	if at.Added-at.Passed >= backlogMax {
-		return fmt.Errorf("news %s for %s: %w", n.Category, n.To, ErrBacklog)
+	for len(to) > 0 {
+		if at.Added-at.Passed >= backlogMax {
+			return fmt.Errorf("news %s for %s: %w", n.Category, n.To, ErrBacklog)
+		}
+		some := to[:min(len(to), addresseesMax)]
+		to = to[len(some):]
+		at.Added++
+		store.Save(tx, keys.Event(at.Added), n.record(tx.Now(), some))
 	}
-	at.Added++
-	store.Save(tx, keys.Event(at.Added), Record{
-		At: tx.Now().UnixMilli(), To: n.To, Category: n.Category, Body: n.Body, OutOfBand: n.OutOfBand,
-		Replace: n.Replace, Skip: n.Skip, Lasts: n.Lasts.Milliseconds(),
-	})
 	store.Save(tx, keys.EventCursor(""), at)
 	return nil
 }
 
-// Entry is news with its place in the outbox.
+// addressees is everybody in to once, in the order of their first mention.
+func addressees(to []kbsig.UID) ([]kbsig.UID, error) {
+	once := make([]kbsig.UID, 0, len(to))
+	seen := make(map[kbsig.UID]bool, len(to))
+	for _, u := range to {
+		if u.IsZero() {
+			return nil, fmt.Errorf("news for nobody: %w", ErrMalformed)
+		}
+		if !seen[u] {
+			seen[u] = true
+			once = append(once, u)
+		}
+	}
+	return once, nil
+}
+
+// record is how news for these users is kept.
+func (n News) record(now time.Time, to []kbsig.UID) Record {
+	r := Record{
+		At: now.UnixMilli(), To: to[0], Category: n.Category, Body: n.Body, OutOfBand: n.OutOfBand,
+		Replace: n.Replace, Skip: n.Skip, Lasts: n.Lasts.Milliseconds(),
+	}
+	for _, u := range to[1:] {
+		r.Also = append(r.Also, u[:]...)
+	}
+	return r
+}
+
+// Entry is news with its place in the outbox. Body is shared and must not be changed.
 type Entry struct {
 	News
-	Number int64     // from 1 on, without a gap
+	Number int64     // from 1 on, without a gap; all whom AddMany told may share one
 	At     time.Time // of the transaction
 	ID     [16]byte
 }
 
-func (r Record) entry(storeID [16]byte, n int64) Entry {
-	return Entry{
+// entries are a record's, one for each user who is told, with one body for all.
+func (r Record) entries(storeID [16]byte, n int64) ([]Entry, error) {
+	if len(r.Also)%len(kbsig.UID{}) != 0 {
+		return nil, fmt.Errorf("%d bytes of further users: %w", len(r.Also), ErrMalformed)
+	}
+	e := Entry{
 		News: News{
 			To: r.To, Category: r.Category, Body: r.Body, OutOfBand: r.OutOfBand, Replace: r.Replace,
 			Skip: r.Skip, Lasts: time.Duration(r.Lasts) * time.Millisecond,
 		},
 		Number: n, At: time.UnixMilli(r.At), ID: idOf(storeID, n),
 	}
+	out := []Entry{e}
+	for also := r.Also; len(also) > 0; also = also[len(e.To):] {
+		copy(e.To[:], also)
+		out = append(out, e)
+	}
+	return out, nil
 }
 
 // idOf is the same whenever it is asked, and not to be guessed or met by chance.

@@ -217,6 +217,106 @@ func TestFailuresAreRetried(t *testing.T) {
 	}
 }
 
+// people are n users, none of them alice.
+func people(n int) []kbsig.UID {
+	us := make([]kbsig.UID, n)
+	for i := range us {
+		us[i] = kbsig.UIDOf(kbsig.Username(fmt.Sprintf("p%d", i)))
+	}
+	return us
+}
+
+func addMany(st *store.Store, to []kbsig.UID, n News) error {
+	return st.Update(context.Background(), func(tx *store.Tx) error { return AddMany(tx, to, n) })
+}
+
+// What a team of 5,000 is told is a handful of entries of a bounded size, and each
+// member is given it once, in the order of the facts, also when somebody is named twice.
+func TestManyAreToldByFewEntries(t *testing.T) {
+	st := open(t, vfs.NewMem())
+	defer st.Close()
+	b := openBox(t, st, "x")
+	team := people(5000)
+	twice := append(append([]kbsig.UID{}, team...), team[:100]...)
+	body := News{Category: "team.change", Body: []byte(`[{"id":"x"}]`), Skip: kbsig.DeviceID{1}, Lasts: time.Hour}
+	for _, step := range []func() error{
+		func() error { return add(st, News{To: team[3], Category: "a", Body: []byte("before")}) },
+		func() error { return addMany(st, twice, body) },
+		func() error { return add(st, News{To: team[3], Category: "a", Body: []byte("after")}) },
+		func() error { return addMany(st, nil, body) },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := kept(t, st); n != 2+5 {
+		t.Errorf("%d entries are kept", n)
+	}
+	got := read(t, b, "x", 5002)
+	if len(got) != 5002 || string(got[0].Body) != "before" || string(got[5001].Body) != "after" {
+		t.Fatalf("read %d entries, from %q to %q", len(got), got[0].Body, got[len(got)-1].Body)
+	}
+	for i, e := range got[1:5001] {
+		if e.To != team[i] || e.Category != body.Category || string(e.Body) != string(body.Body) || e.Skip != body.Skip ||
+			e.Lasts != body.Lasts || e.Number != int64(2+i/addresseesMax) {
+			t.Fatalf("member %d was given %+v", i, e)
+		}
+	}
+	if b.Backlog("x") != 0 || kept(t, st) != 0 {
+		t.Errorf("a backlog of %d, %d kept", b.Backlog("x"), kept(t, st))
+	}
+	for name, to := range map[string][]kbsig.UID{"nobody among many": {alice, {}}, "too many": make([]kbsig.UID, addressedMax+1)} {
+		if err := addMany(st, to, body); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := addMany(st, team, News{Category: "a"}); !errors.Is(err, ErrMalformed) || kept(t, st) != 0 {
+		t.Errorf("silent news: %v", err)
+	}
+}
+
+// A consumer is given a bounded share of what is for very many, and all of it in the end.
+func TestManyAreGivenInParts(t *testing.T) {
+	st := open(t, vfs.NewMem())
+	defer st.Close()
+	b := openBox(t, st, "x")
+	all := people(3*batchToldMax + 5)
+	if err := addMany(st, all, news(1)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	told, failed := 0, false
+	err := b.Run(ctx, "x", func(_ context.Context, es []Entry) error {
+		if len(es) >= batchToldMax+addresseesMax {
+			t.Errorf("given %d at a time", len(es))
+		}
+		if !failed {
+			failed = true
+			return errors.New("not now")
+		}
+		for i, e := range es {
+			if e.To != all[told+i] {
+				t.Fatalf("%d is given to another", told+i)
+			}
+		}
+		if told += len(es); told == len(all) {
+			cancel()
+		}
+		return nil
+	})
+	if err != nil || told != len(all) {
+		t.Errorf("%v, %d of %d are told", err, told, len(all))
+	}
+}
+
+// A record whose users are cut short is an error, not somebody else.
+func TestFurtherUsersAreWhole(t *testing.T) {
+	if _, err := (Record{To: alice, Also: make([]byte, 17)}).entries([16]byte{}, 1); !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A waiting consumer is woken by news.
 func TestNewsWakes(t *testing.T) {
 	st := open(t, vfs.NewMem())
@@ -277,7 +377,15 @@ func TestHistories(t *testing.T) {
 		got := map[string][]Entry{}
 		ids := map[[16]byte]int64{}
 		for i := range rapid.IntRange(1, 25).Draw(t, "steps") {
-			switch rapid.SampledFrom([]string{"add", "add", "refuse", "read", "crash", "reopen"}).Draw(t, "step") {
+			switch rapid.SampledFrom([]string{"add", "add", "many", "refuse", "read", "crash", "reopen"}).Draw(t, "step") {
+			case "many":
+				to := people(rapid.SampledFrom([]int{2, 40, addresseesMax + 1}).Draw(t, "people"))
+				if err := addMany(st, to, news(10*i)); err != nil {
+					t.Fatal(err)
+				}
+				for _, u := range to {
+					added = append(added, u.String()+fmt.Sprint(10*i))
+				}
 			case "add":
 				var ns []News
 				for j := range rapid.IntRange(1, 3).Draw(t, "news") {
@@ -287,7 +395,7 @@ func TestHistories(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, n := range ns {
-					added = append(added, string(n.Body))
+					added = append(added, n.To.String()+string(n.Body))
 				}
 			case "refuse":
 				_ = st.Update(context.Background(), func(tx *store.Tx) error { return errors.Join(Add(tx, news(i)), errors.New("no")) })
@@ -310,7 +418,7 @@ func TestHistories(t *testing.T) {
 			got[name] = append(got[name], read(t, b, name, int(b.Backlog(name)))...)
 			// Twice is allowed; the first time is what counts.
 			var bodies []string
-			last := int64(0)
+			last, known := int64(0), map[kbsig.UID]bool{}
 			for _, e := range got[name] {
 				if n, ok := ids[e.ID]; ok && n != e.Number {
 					t.Fatalf("entries %d and %d share an id", n, e.Number)
@@ -320,8 +428,11 @@ func TestHistories(t *testing.T) {
 					if e.Number != last+1 {
 						t.Fatalf("%s got %d after %d", name, e.Number, last)
 					}
-					last = e.Number
-					bodies = append(bodies, string(e.Body))
+					last, known = e.Number, map[kbsig.UID]bool{}
+				}
+				if e.Number == last && !known[e.To] {
+					known[e.To] = true
+					bodies = append(bodies, e.To.String()+string(e.Body))
 				}
 			}
 			if !slices.Equal(bodies, added) {

@@ -132,7 +132,7 @@ func (b *Outbox) Backlog(consumer string) int64 {
 	return whole.Added - p.Passed
 }
 
-// Handler handles entries in order. All that it returned nil for is passed; after an
+// Handler handles entries in order; it is given all users of a number together. All that it returned nil for is passed; after an
 // error it is called again with the same entries, and perhaps more.
 type Handler func(ctx context.Context, entries []Entry) error
 
@@ -193,18 +193,23 @@ func (b *Outbox) after(consumer string) ([]Entry, error) {
 		return nil, err
 	}
 	var out []Entry
-	size := 0
-	err = v.Scan(keys.Event(p.Passed+1), keys.Event(whole.Added+1), func(k, val []byte) error {
+	next, size := p.Passed+1, 0
+	err = v.Scan(keys.Event(next), keys.Event(whole.Added+1), func(k, val []byte) error {
 		n, ok := keys.EventNumber(k)
-		if !ok || n != p.Passed+1+int64(len(out)) {
-			return fmt.Errorf("entry %d of the outbox is missing", p.Passed+1+int64(len(out)))
+		if !ok || n != next {
+			return fmt.Errorf("entry %d of the outbox is missing", next)
 		}
 		r, err := store.Decode[Record](val)
 		if err != nil {
 			return fmt.Errorf("entry %d of the outbox: %w", n, err)
 		}
-		out = append(out, r.entry(b.store.ID(), n))
-		if size += len(val); len(out) == batchMax || size >= batchBytesMax {
+		es, err := r.entries(b.store.ID(), n)
+		if err != nil {
+			return fmt.Errorf("entry %d of the outbox: %w", n, err)
+		}
+		out = append(out, es...)
+		next++
+		if size += len(val); next-p.Passed > batchMax || size >= batchBytesMax || len(out) >= batchToldMax {
 			return store.ErrStop
 		}
 		return nil

@@ -36,6 +36,7 @@ import (
 	"github.com/keystead/keystead/engine/pictures"
 	"github.com/keystead/keystead/engine/reports"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/kbfsblocks/tlf"
 	"github.com/keystead/keystead/merklehot/archive"
 	"github.com/keystead/keystead/merklehot/audit"
 	"github.com/keystead/keystead/merklehot/directory"
@@ -83,6 +84,7 @@ func limitRooms() []limitRoom {
 		{"merklehot/vouches", "The web of trust", vouches.LimitRows()},
 		{"merklehot/keyboxes", "Encrypted keys and wallets", keyboxes.LimitRows()},
 		{"merklehot/home", "Home pages", home.LimitRows()},
+		{"kbfsblocks/tlf", "Folders", tlf.LimitRows()},
 		{"engine/people", "What people show of themselves", people.LimitRows()},
 		{"engine/pictures", "Pictures", pictures.LimitRows()},
 		{"engine/reports", "Reports to the operator", reports.LimitRows()},

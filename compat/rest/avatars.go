@@ -295,10 +295,16 @@ func (c *call) pictureRows(argument string, row func(name string) (map[string]st
 	}{out}, nil
 }
 
-// picturePreference: POST image/set_preference, by which clients once chose a picture
-// of another service. client: go/engine/user_config.go:UserConfigEngine.setPicture
+// picturePreference: POST image/set_preference: which picture a user would rather show
+// than the one here. It is kept, and told to the user's own clients; others are shown
+// the picture here, or none, since this server takes no pictures from other services.
+// client: go/engine/user_config.go:UserConfigEngine.Run
 func picturePreference(c *call) (any, error) {
-	return nil, status.InputField("identity_src", "this server takes no pictures from other services; upload one instead")
+	source, err := parsed(c, "identity_src", people.ParsePictureSource)
+	if err != nil {
+		return nil, err
+	}
+	return none{}, c.update(func(tx *store.Tx) error { return people.PreferPicture(tx, c.who.UID, source) })
 }
 
 // servePicture answers the address of a picture. What is under an address never changes.

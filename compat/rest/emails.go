@@ -8,6 +8,7 @@ import (
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/mail"
+	"github.com/keystead/keystead/engine/people"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/home"
 	"github.com/keystead/keystead/merklehot/sigchain"
@@ -228,8 +229,13 @@ func userPrivate(c *call) (any, error) {
 		Emails []mail `json:"emails"`
 	}
 	type them struct {
-		ID     string `json:"id"`
-		Emails mails  `json:"emails"`
+		ID            string               `json:"id"`
+		Emails        mails                `json:"emails"`
+		PictureSource people.PictureSource `json:"picture_source,omitempty"`
+	}
+	acct, err := accounts.Get(c.view(), c.who.UID)
+	if err != nil {
+		return nil, err
 	}
 	list := []mail{}
 	for i, m := range contact.Mails {
@@ -247,5 +253,5 @@ func userPrivate(c *call) (any, error) {
 	}
 	return struct {
 		Them them `json:"them"`
-	}{them{c.who.UID.String(), mails{list}}}, nil
+	}{them{c.who.UID.String(), mails{list}, people.PictureSource(acct.PictureSource)}}, nil
 }

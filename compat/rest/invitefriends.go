@@ -29,7 +29,9 @@ var errOutOfInvites = status.New(status.ThrottleControl, "THROTTLE_CONTROL", "yo
 
 // sendInvitation: POST send_invitation: a code with which one person can sign up, mailed
 // if an address is named. Where only the operator lets people in, users are out of
-// invitations. client: go/libkb/invite.go:SendInvitation
+// invitations; and so they are for people of other services, whom clients give a link to
+// Keybase's own web site, where the code is worth nothing.
+// client: go/libkb/invite.go:SendInvitation, go/libkb/invite.go:Invitation.Link
 func sendInvitation(c *call) (any, error) {
 	if c.s.Signup != accounts.SignupOpen && c.s.Signup != "" {
 		return nil, errOutOfInvites
@@ -42,6 +44,8 @@ func sendInvitation(c *call) (any, error) {
 		return nil, status.InputField("invitation_message", "the argument invitation_message or note_to_self is missing; both may be empty")
 	case assertion != "" && (len(assertion) > assertionBytesMax || !strings.ContainsAny(assertion, "@:") || mail.Printable(assertion) != assertion):
 		return nil, status.InputField("assertion", "the argument assertion names nobody of another service")
+	case assertion != "" && to == "":
+		return nil, errOutOfInvites
 	}
 	var reply struct {
 		ID   string `json:"invitation_id"`

@@ -36,7 +36,7 @@ var locked = map[string]map[string]bool{
 		"profile-edit", "image/upload_user_avatar", "image/upload_team_avatar", "image/set_preference",
 		// settings, lockdown mode first of all
 		"account/lockdown", "account/contact_settings", "user/block", "user/set_blocks",
-		"bot/token/create", "bot/token/delete",
+		"bot/token/create", "bot/token/delete", "kbfs/favorite/add",
 	),
 	"DELETE": set("user/phone_numbers"),
 }

@@ -196,6 +196,7 @@ func (s *Server) table() []route {
 		{"kbfs/unkeyed_tlfs_from_pair", get, authRequired, rateOwn, 0, reads, kbfsUnkeyed},
 		{"kbfs/problem_sets", post, authRequired, ratePost, 0, natural, kbfsProblemSets},
 		{"kbfs/favorite/list", get, authRequired, rateOwn, 0, reads, favoriteList},
+		{"kbfs/favorite/add", post, authRequired, ratePost, 0, natural, favoriteAdd},
 		{"kbfs/git/team/get", get, authRequired, rateOwn, 0, reads, gitRepos},
 		{"stellar/shouldcreate", get, authRequired, rateOwn, 0, reads, stellarShouldCreate},
 		{"stellar/disclaimer", get, authRequired, rateOwn, 0, reads, stellarDisclaimer},
@@ -217,7 +218,6 @@ func (s *Server) table() []route {
 var absent = []string{
 	"downgrade/team",
 	"image/upload_team_avatar",
-	"kbfs/favorite/add",
 	"kbfs/git/team/delete",
 	"kbfs/git/team/put",
 	"kbfs/git/team/settings",

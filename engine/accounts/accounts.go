@@ -68,6 +68,9 @@ type Account struct {
 	// zero: none. See engine/people.
 	Picture       [16]byte `codec:"pi,omitempty"`
 	PictureBefore [16]byte `codec:"pb,omitempty"`
+	// PictureSource is the service whose picture of them the user would rather show,
+	// by its number in engine/people; 0: the picture here.
+	PictureSource int `codec:"ps,omitempty"`
 
 	BotTokens []BotToken `codec:"bt,omitempty"`
 	// BotOf is who signed the account up as a bot; zero: nobody.

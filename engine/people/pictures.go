@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
@@ -30,6 +31,38 @@ func ParsePictureID(s string) (id PictureID, err error) {
 	return id, nil
 }
 
+// PictureSource is another service that has a picture of a user.
+type PictureSource int
+
+// The services that clients name. client: go/engine/user_config.go:UserConfigEngine.Run
+const (
+	PictureHere    PictureSource = 0
+	PictureTwitter PictureSource = 100
+	PictureGitHub  PictureSource = 101
+)
+
+// ParsePictureSource parses a service's number.
+func ParsePictureSource(s string) (PictureSource, error) {
+	for _, p := range []PictureSource{PictureTwitter, PictureGitHub} {
+		if s == strconv.Itoa(int(p)) {
+			return p, nil
+		}
+	}
+	return PictureHere, Fault("no service with pictures")
+}
+
+// PreferPicture notes whose picture of them a user would rather show, until the user
+// gives another one.
+func PreferPicture(tx *store.Tx, u kbsig.UID, from PictureSource) error {
+	acct, err := accounts.Get(tx, u)
+	if err != nil || acct.PictureSource == int(from) {
+		return err
+	}
+	acct.PictureSource = int(from)
+	accounts.Put(tx, acct)
+	return nil
+}
+
 // SetPicture gives a user the picture whose sizes pictures.Make made. The one before
 // stays for those who have its address; the one before that goes.
 func SetPicture(tx *store.Tx, u kbsig.UID, sizes []pictures.Picture) (PictureID, error) {
@@ -44,8 +77,11 @@ func SetPicture(tx *store.Tx, u kbsig.UID, sizes []pictures.Picture) (PictureID,
 		return id, err
 	}
 	now, before := PictureID(acct.Picture), PictureID(acct.PictureBefore)
-	if id == now {
+	if id == now && acct.PictureSource == int(PictureHere) {
 		return id, nil
+	}
+	if id == now {
+		return id, PreferPicture(tx, u, PictureHere)
 	}
 	if !before.IsZero() && before != id {
 		if err := dropPicture(tx, u, before); err != nil {
@@ -55,7 +91,7 @@ func SetPicture(tx *store.Tx, u kbsig.UID, sizes []pictures.Picture) (PictureID,
 	for _, p := range sizes {
 		tx.Set(keys.Picture(u, id, p.Size), p.JPEG)
 	}
-	acct.Picture, acct.PictureBefore = id, now
+	acct.Picture, acct.PictureBefore, acct.PictureSource = id, now, 0
 	acct.TouchIdentity(tx.Now())
 	accounts.Put(tx, acct)
 	return id, nil

@@ -200,7 +200,7 @@ func TestOtherFamilies(t *testing.T) {
 	s := newScene(t)
 	u, k := s.bob.uid, kbsig.KID(s.bobs.Sig.KID())
 	put := func(tx *store.Tx) {
-		tx.Set(keys.Favorite(u, 1, "bob,alice"), nil)
+		store.Save(tx, keys.Favorite(u, 1, "bob,alice"), favorite{Since: 1})
 		tx.Set(keys.Gregor(u, []byte("0123456789abcdef")), []byte("anything"))
 		tx.Set(keys.Meta("a-fact"), []byte("anything"))
 		store.Save(tx, keys.Session([32]byte{1}), accounts.Session{UID: u})

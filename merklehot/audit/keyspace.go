@@ -81,7 +81,7 @@ var families = []family{
 	{name: "vouch", key: keys.Vouch(zero.uid, keys.VouchFor, zero.uid), parts: "usu"},
 	{name: "PGP index entry", key: keys.PGPFinger([20]byte{}, zero.kid, zero.uid), parts: "fku"},
 	{name: "secret key", key: keys.PrivateKey(zero.uid, zero.kid), parts: "uk", value: secretKey},
-	{name: "favourite", key: keys.Favorite(zero.uid, 1, "x"), fits: isFavorite},
+	{name: "favourite", key: keys.Favorite(zero.uid, 1, "x"), fits: isFavorite, value: decodes[favorite]},
 	{name: "per-user-key box", key: keys.PUKBox(zero.uid, 1, zero.kid), parts: "unk"},
 	{name: "per-user-key prev", key: keys.PUKPrev(zero.uid, 1), parts: "un"},
 	{name: "device ephemeral key", key: keys.DeviceEK(zero.uid, zero.device), parts: "ud"},
@@ -273,6 +273,12 @@ func isMessage(k []byte) bool {
 type pushToken struct {
 	Way   string `codec:"w"`
 	Token string `codec:"t"`
+}
+
+// favorite is the form of a favourite folder's record, whose owner is a room above.
+type favorite struct {
+	Ignored bool  `codec:"i"`
+	Since   int64 `codec:"t"`
 }
 
 func isConsumer(k []byte) bool {

@@ -212,3 +212,12 @@ func connectedDevices(g *gregor.Service, u kbsig.UID) []gregor1.ConnectedDevice 
 	}
 	return devices
 }
+
+// serversOnly and clientsOnly refuse what nobody may ask of this door, whoever asks.
+func serversOnly(context.Context, *conn, []byte) (any, error) {
+	return nil, status.Input("this call is among servers: a client cannot make it")
+}
+
+func clientsOnly(context.Context, *conn, []byte) (any, error) {
+	return nil, status.Input("this call is the server's to a client: a client cannot make it")
+}

@@ -62,6 +62,14 @@ func routes() map[string]route {
 	add(remind, "getReminders", route{levelSession, classSmall, false, with(getReminders)})
 	add(remind, "deleteReminders", route{levelSession, classSmall, false, with(deleteReminders)})
 
+	// No client calls these: a party of servers would, and here one process is all of
+	// them. Sessions end by log-out, revocation or reset, and Server.Disconnect.
+	// client: go/protocol/gregor1/auth_internal.go, go/protocol/gregor1/auth_update.go
+	add(gregor1.ProtocolAuthInternal, "createGregorSuperUserSessionToken", route{levelSession, classSmall, false, serversOnly})
+	add(gregor1.ProtocolAuthUpdate, "revokeSessionIDs", route{levelSession, classSmall, false, serversOnly})
+	// Clients serve this one; a server that is called by it has nothing to show it to.
+	add(gregor1.ProtocolOutgoing, "broadcastMessage", route{levelSession, classMedium, false, clientsOnly})
+
 	addChat(func(method string, r route) { add(chat1.ProtocolRemote, method, r) })
 	return t
 }

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -79,6 +80,57 @@ func TestBadSession(t *testing.T) {
 	}
 	if st := c.call(2, "chat.1.remote.syncAll", syncAllArg("alice", 0), nil); st != nil {
 		t.Fatalf("status %+v", st)
+	}
+}
+
+// Every method of clients' gregor.1 files stands in the table: none is unknown, none is
+// without a handler, none but the two that say who is there works before
+// authentication, and those among servers are refused with a sentence.
+func TestGregorTable(t *testing.T) {
+	methods := map[string][]string{
+		"auth":         {"authenticateSessionToken"},
+		"authInternal": {"createGregorSuperUserSessionToken"},
+		"authUpdate":   {"revokeSessionIDs"},
+		"incoming": {
+			"sync", "consumeMessage", "consumePublishMessage", "consumeMessageMulti", "ping", "version", "state",
+			"stateByCategoryPrefix", "describeConnectedUsers", "describeConnectedUsersInternal",
+		},
+		"outgoing": {"broadcastMessage"},
+		"remind":   {"getReminders", "deleteReminders"},
+	}
+	d := openDoor(t, Limits{})
+	stranger, alice := d.dial(t), d.login(t, "alice")
+	n := 0
+	for protocol, names := range methods {
+		for _, name := range names {
+			full := "gregor.1." + protocol + "." + name
+			rt, ok := d.routes[full]
+			if !ok || rt.handle == nil || rt.class.bytes == 0 || rt.class.values == 0 {
+				t.Errorf("%s has no whole row", full)
+				continue
+			}
+			n++
+			open := name == "authenticateSessionToken" || name == "ping"
+			if (rt.level == levelNone) != open {
+				t.Errorf("%s has level %d", full, rt.level)
+			}
+			if st := stranger.call(1, full, map[string]any{}, nil); !open && (st == nil || st.Code != status.LoginRequired) {
+				t.Errorf("%s before authentication: %+v", full, st)
+			}
+			if among := protocol == "authInternal" || protocol == "authUpdate" || protocol == "outgoing"; among {
+				if st := alice.call(1, full, map[string]any{}, nil); st == nil || st.Code != status.InputError {
+					t.Errorf("%s: %+v", full, st)
+				}
+			}
+		}
+	}
+	for method := range d.routes {
+		if strings.HasPrefix(method, "gregor.") {
+			n--
+		}
+	}
+	if n != 0 {
+		t.Errorf("the table has %d methods more than clients know", -n)
 	}
 }
 

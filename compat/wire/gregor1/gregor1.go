@@ -5,15 +5,18 @@
 // times are int64 milliseconds since the epoch with 0 for "unset", and an absent
 // byte string is nil, which clients tell apart from an empty one.
 //
-// client: go/protocol/gregor1/common.go, incoming.go, outgoing.go, auth.go, remind.go
+// client: go/protocol/gregor1/common.go, incoming.go, outgoing.go, auth.go, auth_internal.go,
+// auth_update.go, remind.go
 package gregor1
 
 // Names of the protocols; a method is "<protocol>.<method>".
 const (
-	ProtocolAuth     = "gregor.1.auth"
-	ProtocolIncoming = "gregor.1.incoming"
-	ProtocolOutgoing = "gregor.1.outgoing"
-	ProtocolRemind   = "gregor.1.remind"
+	ProtocolAuth         = "gregor.1.auth"
+	ProtocolAuthInternal = "gregor.1.authInternal"
+	ProtocolAuthUpdate   = "gregor.1.authUpdate"
+	ProtocolIncoming     = "gregor.1.incoming"
+	ProtocolOutgoing     = "gregor.1.outgoing"
+	ProtocolRemind       = "gregor.1.remind"
 )
 
 // Kinds of in-band messages. client: go/gregor/interface.go:InBandMsgType

@@ -3,7 +3,7 @@
 // A key is one prefix byte and fixed-width or length-led parts, so that the byte
 // order of keys is the order of the parts. Integers are big endian; a version that
 // is looked up as "newest not after v" is stored inverted, so that the newest
-// comes first. IDs are raw bytes, not hex.
+// comes first. IDs are raw bytes, not hex. A prefix that is no letter is shown as 0x05.
 //
 //	prefix  parts                           value                               owner
 //	J       kind, name                      job that waits                      engine/jobs
@@ -45,6 +45,8 @@
 //	U       half of sha512(kit)             kit that a root names               merklehot/proofs
 //	7       sha256(name), id                post in a network for tests         merklehot/rooter
 //	q       uid, message id                 in-band message                     chatlog/gregor
+//	0x05    uid                             in-band messages in all             chatlog/gregor
+//	0x06    uid, order, group, ctime        place of an in-band message         chatlog/gregor
 //	Q       uid, device                     token that wakes a device           chatlog/push
 //	G       number                          entry of the outbox                 engine/events
 //	V       consumer                        place in the outbox                 engine/events

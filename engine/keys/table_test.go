@@ -195,6 +195,15 @@ var rows = []row{
 		"Gregor", 'q', func(p parts) []byte { return Gregor(p.u, []byte(p.name)) }, fieldsOf(uid, name),
 		func(k []byte, p parts) bool { u, m, ok := GregorOf(k); return ok && u == p.u && string(m) == p.name },
 	},
+	{"GregorSum", 0x05, func(p parts) []byte { return GregorSum(p.u) }, fieldsOf(uid), nil},
+	{
+		"GregorPlace", 0x06, func(p parts) []byte { return GregorPlace(p.u, p.folder, [8]byte(p.h32[:8]), int64(p.n)) },
+		fieldsOf(uid, func(p parts) any { return []byte{p.folder} }, func(p parts) any { return p.h32[:8] }, seqno),
+		func(k []byte, p parts) bool {
+			u, o, g, n, ok := GregorPlaceOf(k)
+			return ok && u == p.u && o == p.folder && g == [8]byte(p.h32[:8]) && n == int64(p.n)
+		},
+	},
 	{"PushToken", 'Q', func(p parts) []byte { return PushToken(p.u, p.dev) }, fieldsOf(uid, device), nil},
 	{
 		"Event", 'G', func(p parts) []byte { return Event(int64(p.n)) }, fieldsOf(seqno),
@@ -287,6 +296,9 @@ var ranges = map[string]struct {
 	"ProofOwners":     {"ProofOwner", 1, func(p parts) []byte { return ProofOwners(p.h32) }},
 	"Posts":           {"Post", 1, func(p parts) []byte { return Posts(p.h32) }},
 	"Gregors":         {"Gregor", 1, func(p parts) []byte { return Gregors(p.u) }},
+	"GregorPlaces":    {"GregorPlace", 1, func(p parts) []byte { return GregorPlaces(p.u) }},
+	"GregorOrder":     {"GregorPlace", 2, func(p parts) []byte { return GregorOrder(p.u, p.folder) }},
+	"GregorGroup":     {"GregorPlace", 3, func(p parts) []byte { return GregorGroup(p.u, p.folder, [8]byte(p.h32[:8])) }},
 	"PushTokens":      {"PushToken", 1, func(p parts) []byte { return PushTokens(p.u) }},
 	"Events":          {"Event", 0, func(parts) []byte { return Events() }},
 	"EventCursors":    {"EventCursor", 0, func(parts) []byte { return EventCursors() }},
@@ -470,7 +482,7 @@ func (s *source) read(t *testing.T, d ast.Decl) {
 	}
 }
 
-var tableRow = regexp.MustCompile(`(?m)^\s(\S)  +(\S.*?)   +(\S.*?)   +((?:engine|merklehot|chatlog|kbfsblocks)/\S+)$`)
+var tableRow = regexp.MustCompile(`(?m)^\s(\S|0x[0-9a-f]{2})  +(\S.*?)   +(\S.*?)   +((?:engine|merklehot|chatlog|kbfsblocks)/\S+)$`)
 
 // The package comment's table and the constants are the same list: each family has
 // one prefix, which no other has, and one row.
@@ -486,6 +498,13 @@ func TestTable(t *testing.T) {
 	documented := make(map[byte]bool)
 	for _, m := range tableRow.FindAllStringSubmatch(s.doc, -1) {
 		p := m[1][0]
+		if hex, ok := strings.CutPrefix(m[1], "0x"); ok {
+			n, err := strconv.ParseUint(hex, 16, 8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p = byte(n)
+		}
 		if documented[p] {
 			t.Errorf("the table has two rows of %c", p)
 		}
@@ -574,6 +593,9 @@ func FuzzDecoders(f *testing.F) {
 		}
 		if u, m, ok := GregorOf(k); ok && !bytes.Equal(Gregor(u, m), k) {
 			t.Error("accepted another message key")
+		}
+		if u, o, g, n, ok := GregorPlaceOf(k); ok && !bytes.Equal(GregorPlace(u, o, g, n), k) {
+			t.Error("accepted another place of a message")
 		}
 		if h, ok := InvitationOf(k); ok && !bytes.Equal(Invitation(h), k) {
 			t.Error("accepted another invitation key")

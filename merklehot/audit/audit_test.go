@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -167,8 +168,16 @@ func TestEveryFamilyIsKnown(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[byte]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^//\t([A-Za-z0-9])[ \t]+\S`).FindAllSubmatch(text, -1) {
-		want[m[1][0]] = true
+	for _, m := range regexp.MustCompile(`(?m)^//\t(?:0x([0-9a-f]{2})|([A-Za-z0-9]))[ \t]+\S`).FindAllSubmatch(text, -1) {
+		p := append(m[2], 0)[0]
+		if len(m[1]) > 0 {
+			n, err := strconv.ParseUint(string(m[1]), 16, 8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p = byte(n)
+		}
+		want[p] = true
 	}
 	if len(want) < 20 {
 		t.Fatalf("the map in engine/keys was not understood: %d families", len(want))
@@ -215,6 +224,8 @@ func TestOtherFamilies(t *testing.T) {
 	}{
 		{append(keys.Favorites(u), 1), nil, "malformed key of a favourite"},
 		{keys.Gregors(u), nil, "malformed key of a message"},
+		{keys.GregorPlaces(u), nil, "malformed key of a place of a message"},
+		{keys.GregorPlace(u, 'o', [8]byte{}, 0), nil, "malformed key of a place of a message"},
 		{keys.Gregor(kbsig.UIDOf("nobody"), []byte{1}), nil, "message of " + kbsig.UIDOf("nobody").String() + ": there is no such account"},
 		{keys.Meta("a fact"), nil, "malformed key of a store fact"},
 		{keys.PrivateKey(u, k), store.Encode(keyboxes.PrivateKey{}), "secret key under "},

@@ -94,6 +94,8 @@ var families = []family{
 	{name: "kit", key: keys.Kit([32]byte{}), parts: "h", value: kitRecord},
 	{name: "post in a network for tests", key: keys.Post([32]byte{}, [16]byte{}), parts: "hi", value: rooter.CheckShape},
 	{name: "message", key: keys.Gregor(zero.uid, []byte{1}), fits: isMessage},
+	{name: "sum of messages", key: keys.GregorSum(zero.uid), parts: "u"},
+	{name: "place of a message", key: keys.GregorPlace(zero.uid, 'o', [8]byte{}, 1), fits: isPlace},
 	{name: "push token", key: keys.PushToken(zero.uid, zero.device), parts: "ud", value: decodes[pushToken]},
 	{name: "outbox entry", key: keys.Event(1), parts: "n", value: decodes[events.Record]},
 	{name: "outbox place", key: keys.EventCursor("x"), fits: isConsumer},
@@ -115,6 +117,7 @@ var families = []family{
 var userAt = map[byte]int{
 	keys.Favorite(zero.uid, 1, "x")[0]:          1,
 	keys.Gregor(zero.uid, []byte{1})[0]:         1,
+	keys.GregorPlaces(zero.uid)[0]:              1,
 	keys.PGPFingers(nil)[0]:                     56,
 	keys.Picture(zero.uid, [16]byte{}, 1)[0]:    1,
 	keys.ProofOwner([32]byte{}, zero.uid)[0]:    33,
@@ -267,6 +270,11 @@ func kitRecord(k, v []byte) error {
 func isMessage(k []byte) bool {
 	_, _, ok := keys.GregorOf(k)
 	return ok && partOK('u', k[1:17])
+}
+
+func isPlace(k []byte) bool {
+	u, _, _, ctime, ok := keys.GregorPlaceOf(k)
+	return ok && ctime > 0 && partOK('u', u[:])
 }
 
 // pushToken is the form of a token's record, whose owner is a room above.

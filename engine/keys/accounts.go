@@ -32,13 +32,21 @@ const (
 	prefixMail         = 'E'
 )
 
-func cat(prefix byte, parts ...[]byte) []byte {
-	n := 1
+func cat(prefix byte, parts ...[]byte) []byte { return catParts([]byte{prefix}, parts) }
+
+// roomTeams is the first byte of all families of the rooms of teams; the second is the
+// family's own.
+const roomTeams = '0'
+
+// cat2 makes a key of a family whose prefix is two bytes.
+func cat2(prefix string, parts ...[]byte) []byte { return catParts([]byte(prefix), parts) }
+
+func catParts(prefix []byte, parts [][]byte) []byte {
+	n := len(prefix)
 	for _, p := range parts {
 		n += len(p)
 	}
-	k := make([]byte, 1, n)
-	k[0] = prefix
+	k := append(make([]byte, 0, n), prefix...)
 	for _, p := range parts {
 		k = append(k, p...)
 	}

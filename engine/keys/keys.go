@@ -4,6 +4,8 @@
 // order of keys is the order of the parts. Integers are big endian; a version that
 // is looked up as "newest not after v" is stored inverted, so that the newest
 // comes first. IDs are raw bytes, not hex. A prefix that is no letter is shown as 0x05.
+// The families of teams have a prefix of two bytes, of which the first is theirs
+// together.
 //
 //	prefix  parts                           value                               owner
 //	J       kind, name                      job that waits                      engine/jobs

@@ -65,7 +65,7 @@ func drawParts(t *rapid.T, label string) parts {
 // string as they are, int64 ascending, newestFirst descending.
 type row struct {
 	name   string
-	prefix byte
+	prefix uint16 // one byte, or a room's two, as two makes them
 	key    func(p parts) []byte
 	fields func(p parts) []any
 	// decode reports whether k decodes to the fields of p; nil if the key has no
@@ -74,6 +74,24 @@ type row struct {
 }
 
 type newestFirst int64
+
+// two is the prefix of a family whose room has a byte of its own.
+func two(prefix string) uint16 { return uint16(prefix[0])<<8 | uint16(prefix[1]) }
+
+// prefixOf is the prefix of the family that k is of.
+func prefixOf(k []byte) uint16 {
+	if k[0] == roomTeams {
+		return two(string(k[:2]))
+	}
+	return uint16(k[0])
+}
+
+func prefixText(p uint16) string {
+	if p > 0xff {
+		return string([]byte{byte(p >> 8), byte(p)})
+	}
+	return string([]byte{byte(p)})
+}
 
 func uid(p parts) any { return p.u[:] }
 
@@ -338,8 +356,8 @@ func TestRows(t *testing.T) {
 		t.Run(r.name, rapid.MakeCheck(func(t *rapid.T) {
 			a, b := drawParts(t, "a "), drawParts(t, "b ")
 			ka, kb := r.key(a), r.key(b)
-			if ka[0] != r.prefix {
-				t.Fatalf("key %x does not begin with %c", ka, r.prefix)
+			if prefixOf(ka) != r.prefix {
+				t.Fatalf("key %x does not begin with %s", ka, prefixText(r.prefix))
 			}
 			if got, want := bytes.Compare(ka, kb), compareFields(r.fields(a), r.fields(b)); got != want {
 				t.Fatalf("%x and %x compare as %d, their parts as %d", ka, kb, got, want)
@@ -422,13 +440,13 @@ func TestEnd(t *testing.T) {
 // source is what the files of the package say.
 type source struct {
 	doc          string
-	prefixes     map[string]byte // by constant name
-	constructors []string        // exported functions of one []byte
+	prefixes     map[string]uint16 // by constant name
+	constructors []string          // exported functions of one []byte
 }
 
 func readSource(t *testing.T) source {
 	t.Helper()
-	s := source{prefixes: map[string]byte{}}
+	s := source{prefixes: map[string]uint16{}}
 	entries, err := os.ReadDir(".")
 	if err != nil {
 		t.Fatal(err)
@@ -468,54 +486,62 @@ func (s *source) read(t *testing.T, d ast.Decl) {
 			}
 			for i, n := range v.Names {
 				lit, ok := v.Values[i].(*ast.BasicLit)
-				if !ok || lit.Kind != token.CHAR {
-					t.Errorf("%s is not a character", n.Name)
+				if !ok {
+					t.Errorf("%s is not a literal", n.Name)
 					continue
 				}
-				c, _, _, err := strconv.UnquoteChar(lit.Value[1:len(lit.Value)-1], '\'')
-				if err != nil || c > 0x7e {
+				p, err := strconv.Unquote(lit.Value)
+				switch {
+				case err != nil || p == "" || p[0] > 0x7e || p[len(p)-1] > 0x7e:
+					t.Errorf("%s is %s", n.Name, lit.Value)
+				case lit.Kind == token.CHAR && p[0] != roomTeams:
+					s.prefixes[n.Name] = uint16(p[0])
+				case lit.Kind == token.STRING && len(p) == 2 && p[0] == roomTeams:
+					s.prefixes[n.Name] = two(p)
+				default:
 					t.Errorf("%s is %s", n.Name, lit.Value)
 				}
-				s.prefixes[n.Name] = byte(c)
 			}
 		}
 	}
 }
 
-var tableRow = regexp.MustCompile(`(?m)^\s(\S|0x[0-9a-f]{2})  +(\S.*?)   +(\S.*?)   +((?:engine|merklehot|chatlog|kbfsblocks)/\S+)$`)
+var tableRow = regexp.MustCompile(`(?m)^\s(\S{1,2}|0x[0-9a-f]{2})  +(\S.*?)   +(\S.*?)   +((?:engine|merklehot|chatlog|kbfsblocks)/\S+)$`)
 
 // The package comment's table and the constants are the same list: each family has
 // one prefix, which no other has, and one row.
 func TestTable(t *testing.T) {
 	s := readSource(t)
-	owner := make(map[byte]string)
+	owner := make(map[uint16]string)
 	for name, p := range s.prefixes {
 		if first, ok := owner[p]; ok {
-			t.Errorf("%s and %s are both %c", first, name, p)
+			t.Errorf("%s and %s are both %s", first, name, prefixText(p))
 		}
 		owner[p] = name
 	}
-	documented := make(map[byte]bool)
+	documented := make(map[uint16]bool)
 	for _, m := range tableRow.FindAllStringSubmatch(s.doc, -1) {
-		p := m[1][0]
+		p := uint16(m[1][0])
 		if hex, ok := strings.CutPrefix(m[1], "0x"); ok {
 			n, err := strconv.ParseUint(hex, 16, 8)
 			if err != nil {
 				t.Fatal(err)
 			}
-			p = byte(n)
+			p = uint16(n)
+		} else if len(m[1]) == 2 {
+			p = two(m[1])
 		}
 		if documented[p] {
-			t.Errorf("the table has two rows of %c", p)
+			t.Errorf("the table has two rows of %s", m[1])
 		}
 		documented[p] = true
 		if owner[p] == "" {
-			t.Errorf("the table has a row of %c, which no constant has", p)
+			t.Errorf("the table has a row of %s, which no constant has", m[1])
 		}
 	}
 	for p, name := range owner {
 		if !documented[p] {
-			t.Errorf("%s %c has no row in the package comment", name, p)
+			t.Errorf("%s %s has no row in the package comment", name, prefixText(p))
 		}
 	}
 	if len(owner) < 25 {
@@ -527,7 +553,7 @@ func TestTable(t *testing.T) {
 func TestNothingIsForgotten(t *testing.T) {
 	s := readSource(t)
 	known := map[string]bool{"End": true}
-	families := make(map[byte]bool)
+	families := make(map[uint16]bool)
 	for _, r := range rows {
 		known[r.name] = true
 		families[r.prefix] = true
@@ -550,7 +576,7 @@ func TestNothingIsForgotten(t *testing.T) {
 		}
 	}
 	if len(families) != len(s.prefixes) {
-		t.Errorf("%d families in the test, %d in the package: %q", len(families), len(s.prefixes), slices.Sorted(maps.Keys(families)))
+		t.Errorf("%d families in the test, %d in the package: %x", len(families), len(s.prefixes), slices.Sorted(maps.Keys(families)))
 	}
 }
 

@@ -131,9 +131,12 @@ type auditor struct {
 
 // tally counts records by prefix byte: those that are there and those that another
 // record calls for. When the two agree there is nothing besides.
-type tally struct{ stored, right [256]int }
+type tally struct{ stored, right [prefixes]int }
 
-func (t tally) extra(prefix []byte) bool { return t.stored[prefix[0]] != t.right[prefix[0]] }
+func (t *tally) extra(key []byte) bool {
+	p, _ := prefixOf(key)
+	return t.stored[p] != t.right[p]
+}
 
 // problem writes one line. The line begins with the subject.
 func (a *auditor) problem(format string, args ...any) {

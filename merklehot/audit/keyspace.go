@@ -24,9 +24,9 @@ import (
 // looks at the value, what the value must be.
 type family struct {
 	name string
-	// key is any key of the family; its first byte is the family's.
+	// key is any key of the family; its first byte, or two, are the family's.
 	key []byte
-	// parts are the pieces behind that byte, a letter each; see partSizes. Empty
+	// parts are the pieces behind these, a letter each; see partSizes. Empty
 	// where fits decides.
 	parts string
 	fits  func(k []byte) bool
@@ -42,6 +42,7 @@ var partSizes = map[byte]int{
 	'h': 32, // SHA-256
 	't': 19, // short hash of a token
 	'i': 16, // random id
+	'T': 16, // team id
 	's': 1,  // side of a vouch
 	'f': 20, // fingerprint, backwards
 }
@@ -124,31 +125,52 @@ var userAt = map[byte]int{
 	keys.Leaf(keys.TreeMain, zero.uid[:], 1)[0]: 2,
 }
 
+// prefix is a family's prefix as an index: its byte, or, in the rooms of teams, where
+// it is two, 256 and the second.
+type prefix = uint16
+
+// prefixes is how many prefixes there may be.
+const prefixes = 512
+
+// prefixOf reads the prefix of a key, and how long it is in bytes.
+func prefixOf(k []byte) (p prefix, length int) {
+	if k[0] == '0' && len(k) > 1 {
+		return 256 + prefix(k[1]), 2
+	}
+	return prefix(k[0]), 1
+}
+
 // keyspace is the pass over all keys: each must be of a known family and well formed,
 // and, where it names a user, there must be such an account.
 func (a *auditor) keyspace() error {
-	byPrefix := make(map[byte]*family, len(families))
+	byPrefix := make(map[prefix]*family, len(families))
 	for i := range families {
-		byPrefix[families[i].key[0]] = &families[i]
+		p, _ := prefixOf(families[i].key)
+		byPrefix[p] = &families[i]
 	}
-	var lastFamily byte // and user that were looked up last
+	var lastFamily prefix // and user that were looked up last
 	var lastUser kbsig.UID
 	return a.r.Scan(nil, nil, func(k, v []byte) error {
 		if err := a.pause(); err != nil {
 			return err
 		}
-		if len(k) == 0 || byPrefix[k[0]] == nil {
+		if len(k) == 0 {
 			a.problem("key %s: of no known family", keyText(k))
 			return nil
 		}
-		f := byPrefix[k[0]]
-		a.keys.stored[k[0]]++
+		p, _ := prefixOf(k)
+		f := byPrefix[p]
+		if f == nil {
+			a.problem("key %s: of no known family", keyText(k))
+			return nil
+		}
+		a.keys.stored[p]++
 		if !f.wellFormed(k) {
 			a.problem("key %s: malformed key of a %s", keyText(k), f.name)
 			return nil
 		}
-		if u, ok := f.user(k); ok && (u != lastUser || k[0] != lastFamily) {
-			lastUser, lastFamily = u, k[0]
+		if u, ok := f.user(k); ok && (u != lastUser || p != lastFamily) {
+			lastUser, lastFamily = u, p
 			known, err := store.Has(a.r, keys.Account(u))
 			if err != nil {
 				return err
@@ -182,9 +204,13 @@ func keyText(k []byte) string {
 
 // user is the user whose record it is, if it is a user's.
 func (f *family) user(k []byte) (u kbsig.UID, ok bool) {
-	at := userAt[k[0]]
+	p, n := prefixOf(k)
+	at := 0
+	if n == 1 {
+		at = userAt[byte(p)]
+	}
 	if f.parts != "" && f.parts[0] == 'u' {
-		at = 1
+		at = n
 	}
 	if at == 0 {
 		return u, false
@@ -196,7 +222,8 @@ func (f *family) wellFormed(k []byte) bool {
 	if f.parts == "" {
 		return f.fits(k)
 	}
-	rest := k[1:]
+	_, n := prefixOf(k)
+	rest := k[n:]
 	for _, p := range []byte(f.parts) {
 		n := partSizes[p]
 		if len(rest) < n || !partOK(p, rest[:n]) {

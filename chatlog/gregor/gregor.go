@@ -158,6 +158,8 @@ type Injection struct {
 	Skip kbsig.DeviceID
 	// Replace dismisses all other items of the category in the same message.
 	Replace bool
+	// Ends are the ids of items that are dismissed in the same message.
+	Ends [][]byte
 }
 
 // Inject creates an item and returns its message id.
@@ -176,6 +178,12 @@ func (s *Service) Inject(ctx context.Context, in Injection) ([]byte, error) {
 		up.Dismissal = &gregor1.Dismissal{Ranges: []gregor1.MsgRange{{
 			Category: in.Category, SkipMsgIDs: [][]byte{up.Metadata.MsgID},
 		}}}
+	}
+	if len(in.Ends) > 0 {
+		if up.Dismissal == nil {
+			up.Dismissal = &gregor1.Dismissal{}
+		}
+		up.Dismissal.MsgIDs = in.Ends
 	}
 	if err := checkUpdate(up); err != nil {
 		return nil, fmt.Errorf("inject %s for %s: %w", in.Category, in.UID, err)

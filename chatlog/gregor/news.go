@@ -100,15 +100,27 @@ func (s *Service) deliver(ctx context.Context, e events.Entry) error {
 		return s.push(ctx, e.To, e.Skip, e.Category, e.Body)
 	}
 	if e.Body == nil {
-		return s.dismiss(ctx, e.To, e.ID[:], nil, e.Category)
+		var categories []string
+		if e.Replace {
+			categories = append(categories, e.Category)
+		}
+		return s.dismiss(ctx, e.To, e.ID[:], ended(e), categories...)
 	}
 	d := e.Lasts
 	if d == 0 {
 		d = lasts[e.Category]
 	}
 	_, err := s.Inject(ctx, Injection{
-		UID: e.To, Category: e.Category, Body: e.Body, MsgID: e.ID[:], Skip: e.Skip, Replace: e.Replace,
+		UID: e.To, Category: e.Category, Body: e.Body, MsgID: e.ID[:], Skip: e.Skip, Replace: e.Replace, Ends: ended(e),
 		DTime: gregor1.TimeOrOffset{Offset: gregor1.DurationMsec(d.Milliseconds())},
 	})
 	return err
+}
+
+// ended are the ids of the items that news dismisses.
+func ended(e events.Entry) (ids [][]byte) {
+	for _, id := range e.Ends {
+		ids = append(ids, id[:])
+	}
+	return ids
 }

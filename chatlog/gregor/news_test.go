@@ -117,3 +117,27 @@ func TestNewsThatFails(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// News ends the items that it names by their ids, with an item of its own or without, and
+// others of the same category stay.
+func TestNewsEndsItemsByID(t *testing.T) {
+	s, _ := newService(&testLog{})
+	item := func(id string) events.Entry {
+		e := entry(int64(len(id)), events.News{To: alice, Category: "a", Body: []byte(id), ID: events.IDOf("a", id)})
+		e.ID = e.News.ID
+		return e
+	}
+	batch := []events.Entry{
+		item("x"), item("xy"), item("xyz"),
+		entry(4, events.News{To: alice, Category: "a", Ends: []events.ID{events.IDOf("a", "xy")}}),
+		entry(5, events.News{To: alice, Category: "b", Body: []byte("5"), Ends: []events.ID{events.IDOf("a", "x"), events.IDOf("never")}}),
+	}
+	for range 2 {
+		if err := s.DeliverNews(t.Context(), batch); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(bodies(t, s, alice, kbsig.DeviceID{})); got != "[a:xyz b:5]" {
+			t.Errorf("got %s", got)
+		}
+	}
+}

@@ -41,6 +41,8 @@ const (
 	// becomes several entries. addressedMax bounds those of one call of AddMany.
 	addresseesMax = 1024
 	addressedMax  = 64 << 10
+	// endsMax bounds the items that one piece of news dismisses.
+	endsMax = 64
 	// backlogMax is how many entries the slowest consumer may be behind.
 	backlogMax = 1 << 20
 	// batchMax, batchBytesMax and batchToldMax bound what a consumer is given at a
@@ -83,6 +85,24 @@ type News struct {
 	// Lasts is how long after its delivery the item ends by itself; zero: what is
 	// usual in its category. Whole milliseconds.
 	Lasts time.Duration
+	// ID is the item's, by which a later piece of news Ends it; the zero ID: one that
+	// nobody knows. An ID that was used before is not delivered again.
+	ID ID
+	// Ends are items that are dismissed, at most endsMax.
+	Ends []ID
+}
+
+// ID names an item of a user.
+type ID [16]byte
+
+// IDOf makes the ID of an item that is about these things and no others.
+func IDOf(about ...string) (id ID) {
+	h := sha256.New()
+	for _, a := range about {
+		fmt.Fprintf(h, "%d:%s", len(a), a)
+	}
+	copy(id[:], h.Sum(nil))
+	return id
 }
 
 func (n News) check() error {
@@ -93,9 +113,11 @@ func (n News) check() error {
 		return fmt.Errorf("news with a category of %d bytes: %w", len(n.Category), ErrMalformed)
 	case len(n.Body) > bodyBytesMax:
 		return fmt.Errorf("news %s of %d bytes: %w", n.Category, len(n.Body), ErrMalformed)
-	case n.Body == nil && (!n.Replace || n.OutOfBand):
+	case n.Body == nil && (!n.Replace && len(n.Ends) == 0 || n.OutOfBand):
 		return fmt.Errorf("news %s says nothing: %w", n.Category, ErrMalformed)
-	case n.OutOfBand && n.Replace:
+	case len(n.Ends) > endsMax:
+		return fmt.Errorf("news %s ends %d items: %w", n.Category, len(n.Ends), ErrMalformed)
+	case n.OutOfBand && (n.Replace || len(n.Ends) > 0):
 		return fmt.Errorf("news %s is not kept and cannot replace: %w", n.Category, ErrMalformed)
 	case n.Lasts < 0:
 		return fmt.Errorf("news %s lasts %s: %w", n.Category, n.Lasts, ErrMalformed)
@@ -113,6 +135,8 @@ type Record struct {
 	Replace   bool           `codec:"r,omitempty"`
 	Skip      kbsig.DeviceID `codec:"s"`
 	Lasts     int64          `codec:"l,omitempty"` // milliseconds
+	ID        ID             `codec:"d"`
+	Ends      []ID           `codec:"e,omitempty"`
 	// Also are further users who are told the same: their ids one after the other.
 	Also []byte `codec:"m,omitempty"`
 }
@@ -181,7 +205,7 @@ func addressees(to []kbsig.UID) ([]kbsig.UID, error) {
 func (n News) record(now time.Time, to []kbsig.UID) Record {
 	r := Record{
 		At: now.UnixMilli(), To: to[0], Category: n.Category, Body: n.Body, OutOfBand: n.OutOfBand,
-		Replace: n.Replace, Skip: n.Skip, Lasts: n.Lasts.Milliseconds(),
+		Replace: n.Replace, Skip: n.Skip, Lasts: n.Lasts.Milliseconds(), ID: n.ID, Ends: n.Ends,
 	}
 	for _, u := range to[1:] {
 		r.Also = append(r.Also, u[:]...)
@@ -194,7 +218,7 @@ type Entry struct {
 	News
 	Number int64     // from 1 on, without a gap; all whom AddMany told may share one
 	At     time.Time // of the transaction
-	ID     [16]byte
+	ID     ID
 }
 
 // entries are a record's, one for each user who is told, with one body for all.
@@ -205,9 +229,12 @@ func (r Record) entries(storeID [16]byte, n int64) ([]Entry, error) {
 	e := Entry{
 		News: News{
 			To: r.To, Category: r.Category, Body: r.Body, OutOfBand: r.OutOfBand, Replace: r.Replace,
-			Skip: r.Skip, Lasts: time.Duration(r.Lasts) * time.Millisecond,
+			Skip: r.Skip, Lasts: time.Duration(r.Lasts) * time.Millisecond, ID: r.ID, Ends: r.Ends,
 		},
-		Number: n, At: time.UnixMilli(r.At), ID: idOf(storeID, n),
+		Number: n, At: time.UnixMilli(r.At), ID: r.ID,
+	}
+	if e.ID == (ID{}) {
+		e.ID = idOf(storeID, n)
 	}
 	out := []Entry{e}
 	for also := r.Also; len(also) > 0; also = also[len(e.To):] {
@@ -218,7 +245,7 @@ func (r Record) entries(storeID [16]byte, n int64) ([]Entry, error) {
 }
 
 // idOf is the same whenever it is asked, and not to be guessed or met by chance.
-func idOf(storeID [16]byte, n int64) (id [16]byte) {
+func idOf(storeID [16]byte, n int64) (id ID) {
 	h := sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("outbox entry "), storeID[:]...), uint64(n)))
 	copy(id[:], h[:])
 	return id

@@ -447,3 +447,28 @@ func TestHistories(t *testing.T) {
 		}
 	})
 }
+
+// News with an ID of its own keeps it, and the items that it ends, through the outbox.
+func TestNewsWithAnIDKeepsIt(t *testing.T) {
+	st := open(t, vfs.NewMem())
+	defer st.Close()
+	b := openBox(t, st, "x")
+	one, other := IDOf("a", "bc"), IDOf("ab", "c")
+	if one == other {
+		t.Fatal("two things have one ID")
+	}
+	err := add(st, News{To: alice, Category: "a", Body: []byte("{}"), ID: one, Ends: []ID{other}}, News{To: alice, Category: "a", Ends: []ID{one}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := read(t, b, "x", 2)
+	if got[0].ID != one || len(got[0].Ends) != 1 || got[0].Ends[0] != other {
+		t.Errorf("read %+v", got[0])
+	}
+	if got[1].ID == (ID{}) || got[1].ID == one || got[1].Body != nil || got[1].Ends[0] != one {
+		t.Errorf("read %+v", got[1])
+	}
+	if err := add(st, News{To: alice, Category: "a", Body: []byte("{}"), Ends: make([]ID, endsMax+1)}); !errors.Is(err, ErrMalformed) {
+		t.Errorf("too many ends: %v", err)
+	}
+}

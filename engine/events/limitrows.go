@@ -7,6 +7,7 @@ func LimitRows() []limits.Row {
 	return []limits.Row{
 		limits.Bytes("categoryBytesMax", categoryBytesMax, "of the category of a piece of news"),
 		limits.Bytes("bodyBytesMax", bodyBytesMax, "of a piece of news"),
+		limits.Count("endsMax", endsMax, "items", "that one piece of news ends"),
 		limits.Count("addresseesMax", addresseesMax, "users", "whom one entry tells the same; more become several entries"),
 		limits.Count("addressedMax", addressedMax, "users", "whom one fact tells the same"),
 		limits.Count("backlogMax", backlogMax, "entries", "that wait for the slowest consumer; more are refused"),

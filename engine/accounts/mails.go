@@ -13,6 +13,7 @@ import (
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/known"
 	"github.com/keystead/keystead/engine/mail"
 	"github.com/keystead/keystead/engine/store"
 )
@@ -84,6 +85,22 @@ func ClaimedBy(r store.Reader, address string) ([]kbsig.UID, error) {
 		return c.Waiting, err
 	}
 	return []kbsig.UID{*c.Owner}, nil
+}
+
+// HasVerified says whether a user has verified an address: a mail address, or a number
+// with its plus.
+func HasVerified(r store.Reader, u kbsig.UID, address string) (bool, error) {
+	c, err := GetContact(r, u)
+	if err != nil {
+		return false, err
+	}
+	if i, err := c.mail(address); err == nil {
+		return c.Mails[i].Verified != 0, nil
+	}
+	if i, err := c.phone(address); err == nil {
+		return c.Phones[i].Verified != 0, nil
+	}
+	return false, nil
 }
 
 // mail finds one of the user's addresses.
@@ -378,6 +395,9 @@ func VerifyMail(tx *store.Tx, u kbsig.UID, address string) error {
 		publish(tx, u, m.Address, true)
 	}
 	putContact(tx, u, c)
+	if err := known.Say(tx, known.Fact{UID: u, Service: known.Mail, Name: NormalMail(m.Address)}); err != nil {
+		return err
+	}
 	return errors.Join(tell(tx, u, "email.verified", "email", m.Address), badge(tx, u, "email.unverified_count", c.unverifiedMails()))
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/known"
 	"github.com/keystead/keystead/engine/mail"
 	"github.com/keystead/keystead/engine/store"
 )
@@ -177,6 +178,9 @@ func TryPhoneCode(tx *store.Tx, u kbsig.UID, number, code string) (refused, err 
 		publish(tx, u, number, true)
 	}
 	putContact(tx, u, c)
+	if err := known.Say(tx, known.Fact{UID: u, Service: known.Phone, Name: number[1:]}); err != nil {
+		return nil, err
+	}
 	return nil, errors.Join(tell(tx, u, "phone.verified", "phone", number), badge(tx, u, "phone.unverified_count", c.unverifiedPhones()))
 }
 

@@ -35,6 +35,7 @@ type Service struct {
 	rand    io.Reader
 	proofs  ProofKeeper
 	onReset []func(*store.Tx, ResetFact) error
+	onPost  []func(tx *store.Tx, before, after *sigchain.State) error
 }
 
 // New returns the service over a store that the sequencer seals.

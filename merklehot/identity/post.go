@@ -42,6 +42,12 @@ type UserEKPost struct {
 	Boxes []keyboxes.UserEKBox
 }
 
+// OnPost registers what else has to happen in the transaction of each post to a user's
+// chain, which it took from one state to another. It is called before the service is used.
+func (s *Service) OnPost(fn func(tx *store.Tx, before, after *sigchain.State) error) {
+	s.onPost = append(s.onPost, fn)
+}
+
 // Post appends links to u's chain. All of it happens or none. Posting again what is
 // already the end of the chain succeeds without a change: clients send a request
 // anew when its answer was lost. The error is a *sigchain.Error if the links may
@@ -124,6 +130,11 @@ func (s *Service) post(tx *store.Tx, u kbsig.UID, p Post) error {
 		acct.TrackVersion++
 	}
 	accounts.Put(tx, acct)
+	for _, fn := range s.onPost {
+		if err := fn(tx, st, next); err != nil {
+			return err
+		}
+	}
 	noteLeaf(tx, next)
 	if err := home.RefreshFrom(tx, acct, next); err != nil {
 		return err

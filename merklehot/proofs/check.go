@@ -13,6 +13,7 @@ import (
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/fetch"
+	"github.com/keystead/keystead/engine/known"
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/directory"
@@ -152,6 +153,12 @@ func (b *Book) note(ctx context.Context, u kbsig.UID, sig kbsig.SigIDBase, seen 
 		}
 		if p.State == before.State && p.Hint == before.Hint {
 			return nil
+		}
+		if p.State.Holds() != before.State.Holds() {
+			err := known.Say(tx, known.Fact{UID: p.UID, Service: p.Service, Name: Normal(p.Name)})
+			if err != nil {
+				return err
+			}
 		}
 		b.o.Logger.Info("a proof's state has changed", observe.FieldUID, u.String(), "service", p.Service, "state", int(p.State), "status", int(p.Status))
 		return announce(tx, u)

@@ -1,7 +1,8 @@
 // Package gregor keeps each user's in-band messages and hands every message to the
 // user's connected devices.
 //
-// It owns the key family "q" of engine/keys and the jobs of kind "gregor.remind", and promises:
+// It owns the key family "q" of engine/keys and the jobs of kinds "gregor.remind" and
+// "gregor.forget", and promises:
 //   - A message is on stable storage before Consume or Inject returns and before any
 //     device sees it. One message is one transaction.
 //   - The stamped times (ctime) of a user's messages strictly increase, also when
@@ -96,6 +97,9 @@ type Options struct {
 	Clock  func() time.Time
 	Rand   io.Reader    // for the ids of injected messages
 	Logger *slog.Logger // default: discards
+	// Gone reports accounts that were deleted: nothing is kept for them any more. Nil:
+	// nobody is gone.
+	Gone func(u kbsig.UID) (bool, error)
 	// Notify is told of what a person should hear of even if no device is connected:
 	// items whose reminder is due. It must be quick. Nil: nobody is told.
 	Notify func(ctx context.Context, u kbsig.UID, it gregor1.ItemAndMetadata)
@@ -230,6 +234,12 @@ func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdat
 		return err
 	}
 	defer s.rooms.leave(u, r)
+	if s.opts.Gone != nil {
+		// In the room: Forget comes before or after, not between.
+		if gone, err := s.opts.Gone(u); err != nil || gone {
+			return err
+		}
+	}
 	cur, err := s.opts.Log.Load(ctx, u)
 	if err != nil {
 		return fmt.Errorf("load messages of %s: %w", u, err)
@@ -245,6 +255,27 @@ func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdat
 		s.opts.Logger.Warn("gregor: a user's oldest items made room", observe.FieldUID, u.String(), "items", next.evicted)
 	}
 	s.tell(r, next)
+	return nil
+}
+
+// Forget deletes all that is kept of u, whose account was deleted before.
+func (s *Service) Forget(ctx context.Context, u kbsig.UID) error {
+	r, err := s.rooms.enter(ctx, u)
+	if err != nil {
+		return err
+	}
+	defer s.rooms.leave(u, r)
+	cur, err := s.opts.Log.Load(ctx, u)
+	if err != nil || len(cur) == 0 {
+		return err
+	}
+	var c Change
+	for i := range cur {
+		c.Delete = append(c.Delete, cur[i].MsgID)
+	}
+	if err := s.opts.Log.Commit(ctx, u, c); err != nil {
+		return fmt.Errorf("forget %s: %w", u, err)
+	}
 	return nil
 }
 

@@ -122,7 +122,7 @@ func (h *history) open() {
 	h.must(err)
 	h.s = New(Options{Log: StoreLog(h.st), Clock: h.clk.Now, Rand: &hashes{}})
 	h.run = jobs.NewRunner(jobs.Options{Store: h.st, Clock: h.clk.Now, Logger: slog.New(slog.DiscardHandler)})
-	h.s.HandleReminders(h.run)
+	h.s.HandleJobs(h.run)
 	h.box, err = events.Open(context.Background(), h.st, events.Options{Consumers: []string{Consumer}})
 	h.must(err)
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // StoreLog keeps records in the server's store: one record per message, one
-// transaction per Change. Reminders wait as jobs; see HandleReminders.
+// transaction per Change. Reminders wait as jobs; see HandleJobs.
 func StoreLog(s *store.Store) Log { return storeLog{s} }
 
 type storeLog struct{ store *store.Store }
@@ -66,8 +66,25 @@ func wakeKey(u kbsig.UID, msgID []byte) string {
 	return hex.EncodeToString(u[:]) + "/" + hex.EncodeToString(msgID)
 }
 
-// HandleReminders lets a runner of jobs wake the reminders that StoreLog keeps.
-func (s *Service) HandleReminders(r *jobs.Runner) {
+// forgetKind is the kind of the jobs that forget users who are gone.
+const forgetKind = "gregor.forget"
+
+// Deleted is part of the transaction that deletes an account: what is kept of its user
+// goes soon after.
+func Deleted(tx *store.Tx, u kbsig.UID) error {
+	return jobs.Add(tx, jobs.Job{Kind: forgetKind, Key: u.String()})
+}
+
+// HandleJobs lets a runner of jobs wake the reminders that StoreLog keeps, and forget
+// users who are gone.
+func (s *Service) HandleJobs(r *jobs.Runner) {
+	r.Handle(forgetKind, func(ctx context.Context, j jobs.Job) error {
+		u, err := kbsig.ParseUID(j.Key)
+		if err != nil {
+			return jobs.GiveUp(fmt.Errorf("user to forget %q: %w", j.Key, err))
+		}
+		return s.Forget(ctx, u)
+	})
 	r.Handle(remindKind, func(ctx context.Context, j jobs.Job) error {
 		user, id, _ := strings.Cut(j.Key, "/")
 		u, err := kbsig.ParseUID(user)

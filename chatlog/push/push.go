@@ -120,6 +120,15 @@ func Drop(tx *store.Tx, u kbsig.UID, d kbsig.DeviceID, way Way) error {
 	return nil
 }
 
+// Forget forgets the tokens of all devices of u, whose devices are no more.
+func Forget(tx *store.Tx, u kbsig.UID) error {
+	all, err := Tokens(tx, u)
+	for _, t := range all {
+		tx.Delete(keys.PushToken(u, t.Device))
+	}
+	return err
+}
+
 // Tokens are those of a user's devices.
 func Tokens(r store.Reader, u kbsig.UID) (all []Token, err error) {
 	lo := keys.PushTokens(u)

@@ -75,6 +75,9 @@ type Options struct {
 	Store    *store.Store
 	Clock    clock.Clock
 	Couriers map[Way]Courier
+	// Active reports whether a device still belongs to its user; one that does not is
+	// never woken again. Nil: all do.
+	Active func(u kbsig.UID, d kbsig.DeviceID) (bool, error)
 	// Awake reports whether a device is connected and hears by itself; nil: none is.
 	Awake   func(u kbsig.UID, d kbsig.DeviceID) bool
 	Logger  *slog.Logger          // default: discards
@@ -125,6 +128,16 @@ func (s *Service) carry(ctx context.Context, j jobs.Job) error {
 	}
 	if err != nil {
 		return fmt.Errorf("token of device %s of %s: %w", d, u, err)
+	}
+	if s.o.Active != nil {
+		active, err := s.o.Active(u, d)
+		if err != nil {
+			return fmt.Errorf("wake device %s of %s: %w", d, u, err)
+		}
+		if !active {
+			s.counts.WithLabelValues(string(t.Way), "gone").Inc()
+			return s.forget(ctx, u, t)
+		}
 	}
 	outcome, err := s.deliver(ctx, u, t, n)
 	s.counts.WithLabelValues(string(t.Way), outcome).Inc()

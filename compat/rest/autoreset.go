@@ -12,6 +12,7 @@ import (
 	"github.com/keystead/keystead/engine/autoreset"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
 
@@ -67,8 +68,12 @@ func resetStatus(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	wallet, err := keyboxes.LoadWallet(c.view(), c.who.UID)
+	if err != nil {
+		return nil, err
+	}
 	id := hex.EncodeToString(r.ID[:])
-	return reply{ID: &id, EventTime: time.Unix(r.Since, 0).UTC().Format(time.RFC3339), Delay: r.Delay, Event: r.Event}, nil
+	return reply{HasWallet: wallet.Revision > 0, ID: &id, EventTime: time.Unix(r.Since, 0).UTC().Format(time.RFC3339), Delay: r.Delay, Event: r.Event}, nil
 }
 
 // resetCancel: POST autoreset/cancel, from any device or with the password.

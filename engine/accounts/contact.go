@@ -8,6 +8,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/mail"
 	"github.com/keystead/keystead/engine/store"
 )
 
@@ -98,19 +99,20 @@ func (c *Contact) PublicAddresses(fn func(normal string) error) error {
 	return nil
 }
 
-// DropContact forgets all ways to reach a user, so that others can have the addresses.
+// DropContact forgets all ways to reach a user, so that others can have the addresses,
+// and what waits to be sent there.
 func DropContact(tx *store.Tx, u kbsig.UID) error {
 	c, err := GetContact(tx, u)
 	if err != nil {
 		return err
 	}
 	for i := range c.Mails {
-		if err := c.release(tx, u, &c.Mails[i]); err != nil {
+		if err := errors.Join(c.release(tx, u, &c.Mails[i]), mail.Forget(tx, c.Mails[i].Address)); err != nil {
 			return err
 		}
 	}
 	for i := range c.Phones {
-		if err := c.releasePhone(tx, u, &c.Phones[i]); err != nil {
+		if err := errors.Join(c.releasePhone(tx, u, &c.Phones[i]), mail.Forget(tx, c.Phones[i].Number)); err != nil {
 			return err
 		}
 	}

@@ -39,7 +39,11 @@ func EndIncarnation(tx *store.Tx, a *Account, keep *SessionTokens) error {
 func Erase(tx *store.Tx, a *Account) error {
 	a.Status = StatusDeleted
 	a.PDPKA4, a.PDPKA5 = kbsig.KID{}, kbsig.KID{}
-	a.FullName, a.Bio, a.Location = "", "", ""
+	a.FullName, a.Bio, a.Location, a.PictureSource = "", "", "", 0
+	for _, t := range a.BotTokens {
+		tx.Delete(botTokenKey(t.Token))
+	}
+	a.BotTokens, a.Features = nil, nil
 	return DropContact(tx, a.UID)
 }
 

@@ -131,6 +131,24 @@ func Drop(tx *store.Tx, kind, key string) error {
 	return nil
 }
 
+// DropAll takes back all jobs of a kind whose keys begin with prefix.
+func DropAll(tx *store.Tx, kind, prefix string) error {
+	id := kindID(kind)
+	lo := keys.Job(id, prefix)
+	return tx.Scan(lo, keys.End(lo), func(k, v []byte) error {
+		rec, err := store.Decode[record](v)
+		if err != nil {
+			return fmt.Errorf("jobs %s %q: %w", kind, prefix, err)
+		}
+		_, key, ok := keys.JobOf(k)
+		if !ok {
+			return fmt.Errorf("jobs %s %q: malformed key", kind, prefix)
+		}
+		remove(tx, id, key, rec)
+		return nil
+	})
+}
+
 // Count is how many jobs of a kind wait whose keys begin with prefix, at most max.
 func Count(r store.Reader, kind, prefix string, max int) (n int, err error) {
 	lo := keys.Job(kindID(kind), prefix)

@@ -102,10 +102,26 @@ func SendText(tx *store.Tx, t Text) error {
 	return add(tx, kindText, t.To, store.Encode(t))
 }
 
+// Forget takes back what waits to be sent to a mail address or a telephone number.
+func Forget(tx *store.Tx, receiver string) error {
+	for _, kind := range []string{kindMail, kindText} {
+		if err := jobs.DropAll(tx, kind, mailboxOf(strings.ToLower(receiver))); err != nil {
+			return fmt.Errorf("forget the messages of a receiver: %w", err)
+		}
+	}
+	return nil
+}
+
+// mailboxOf begins the names of the messages to one receiver.
+func mailboxOf(receiver string) string {
+	who := sha256.Sum256([]byte(receiver))
+	return hex.EncodeToString(who[:8]) + "/"
+}
+
 // add keeps a message under a name made of its receiver and its content.
 func add(tx *store.Tx, kind, receiver string, body []byte) error {
-	who, what := sha256.Sum256([]byte(receiver)), sha256.Sum256(body)
-	mailbox := hex.EncodeToString(who[:8]) + "/"
+	what := sha256.Sum256(body)
+	mailbox := mailboxOf(receiver)
 	name := mailbox + hex.EncodeToString(what[:16])
 	if n, err := jobs.Count(tx, kind, name, 1); err != nil || n > 0 {
 		return err

@@ -18,12 +18,14 @@ package people
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/store"
 )
@@ -113,5 +115,17 @@ func Forget(tx *store.Tx, u kbsig.UID) error {
 	if _, err := SetProfile(tx, u, Profile{}); err != nil {
 		return err
 	}
-	return dropPictures(tx, u)
+	if err := dropPictures(tx, u); err != nil {
+		return err
+	}
+	lo := keys.Blocks(u)
+	err := tx.Scan(lo, keys.End(lo), func(k, _ []byte) error {
+		tx.Delete(slices.Clone(k))
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("forget the blocks of %s: %w", u, err)
+	}
+	tx.Delete(keys.Home(u))
+	return nil
 }

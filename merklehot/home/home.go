@@ -135,6 +135,9 @@ func Refresh(tx *store.Tx, u kbsig.UID) error {
 
 // RefreshFrom is Refresh by somebody who has account and chain at hand.
 func RefreshFrom(tx *store.Tx, acct *accounts.Account, st *sigchain.State) error {
+	if acct.Status == accounts.StatusDeleted {
+		return nil // change would find out, too, but the account may not be put back yet
+	}
 	contact, err := accounts.GetContact(tx, acct.UID)
 	if err != nil {
 		return err
@@ -153,7 +156,12 @@ func RefreshFrom(tx *store.Tx, acct *accounts.Account, st *sigchain.State) error
 
 // change changes what is kept of a page. If fn says that the page shows something else
 // now, its version grows; the devices are told of that, and of another number of badges.
+// A deleted account has no page, whatever others still do that would be on it.
 func change(tx *store.Tx, u kbsig.UID, fn func(*people.Home) bool) error {
+	acct, err := accounts.Get(tx, u)
+	if err != nil || acct.Status == accounts.StatusDeleted {
+		return err
+	}
 	h, err := people.HomeOf(tx, u)
 	if err != nil {
 		return err

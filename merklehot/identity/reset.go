@@ -13,6 +13,7 @@ import (
 	"github.com/keystead/keystead/merklehot/home"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/vouches"
 )
 
 // ResetRequest asks for the end of an account's incarnation, or of the account.
@@ -63,6 +64,9 @@ func (s *Service) reset(tx *store.Tx, req ResetRequest) ([]kbsig.DeviceID, error
 		if err := people.Forget(tx, req.UID); err != nil {
 			return nil, err
 		}
+		if err := vouches.Forget(tx, req.UID); err != nil {
+			return nil, err
+		}
 	}
 	acct, err := accounts.Get(tx, req.UID)
 	if err != nil {
@@ -100,6 +104,9 @@ func (s *Service) reset(tx *store.Tx, req ResetRequest) ([]kbsig.DeviceID, error
 	if err := s.syncProofs(tx, st, next); err != nil {
 		return nil, err
 	}
+	if err := putWallet(tx, st, next, nil); err != nil {
+		return nil, err
+	}
 	for _, fn := range s.onReset {
 		if err := fn(tx, ResetFact{Link: link, Account: acct, Eldest: st.EldestSeqno}); err != nil {
 			return nil, err
@@ -108,8 +115,10 @@ func (s *Service) reset(tx *store.Tx, req ResetRequest) ([]kbsig.DeviceID, error
 	if err := home.RefreshFrom(tx, acct, next); err != nil {
 		return nil, err
 	}
-	if err := tellReset(tx, acct); err != nil {
-		return nil, err
+	if req.Kind != sigchain.KindDelete { // else there is nobody any more
+		if err := tellReset(tx, acct); err != nil {
+			return nil, err
+		}
 	}
 	noteLeaf(tx, next)
 	var ended []kbsig.DeviceID

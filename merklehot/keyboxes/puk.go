@@ -125,10 +125,12 @@ func PrivateKeys(r store.Reader, u kbsig.UID) ([]PrivateKey, error) {
 	return out, err
 }
 
-// DropAll deletes everything of a user whose keys are no more: nobody can open it.
+// DropAll deletes everything of a user whose keys are no more, the wallet too: nobody
+// can open it.
 func DropAll(tx *store.Tx, u kbsig.UID) error {
 	for _, lo := range [][]byte{
 		keys.PUKBoxesOf(u), keys.PUKPrevs(u), keys.DeviceEKs(u), keys.UserEKs(u), keys.UserEKBoxesOf(u), keys.PrivateKeys(u),
+		keys.Wallet(u),
 	} {
 		if err := drop(tx, lo, keys.End(lo)); err != nil {
 			return fmt.Errorf("drop the boxes of %s: %w", u, err)

@@ -84,6 +84,33 @@ func Put(tx *store.Tx, vouchee, voucher kbsig.UID, v Vouch) {
 	tx.Set(keys.Vouch(voucher, keys.VouchBy, vouchee), []byte{})
 }
 
+// Forget takes away what was said by u and about u, for the deletion of the account.
+func Forget(tx *store.Tx, u kbsig.UID) error {
+	for _, side := range []keys.VouchSide{keys.VouchFor, keys.VouchBy} {
+		lo := keys.Vouches(u, side)
+		err := tx.Scan(lo, keys.End(lo), func(k, _ []byte) error {
+			_, _, other, ok := keys.VouchOf(k)
+			if !ok {
+				return errors.New("malformed key")
+			}
+			tx.Delete(keys.Vouch(u, side, other))
+			tx.Delete(keys.Vouch(other, otherSide(side), u))
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("forget the vouches of %s: %w", u, err)
+		}
+	}
+	return nil
+}
+
+func otherSide(s keys.VouchSide) keys.VouchSide {
+	if s == keys.VouchFor {
+		return keys.VouchBy
+	}
+	return keys.VouchFor
+}
+
 // Get finds the newest vouch of voucher for vouchee; nil if there is none.
 func Get(r store.Reader, vouchee, voucher kbsig.UID) (*Vouch, error) {
 	v, err := store.Load[Vouch](r, keys.Vouch(vouchee, keys.VouchFor, voucher))

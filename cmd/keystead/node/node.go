@@ -278,11 +278,12 @@ func (n *node) openNews() error {
 		Consumers: []string{gregor.Consumer, push.Consumer}, Logger: n.log, Metrics: n.reg,
 	})
 	n.gregor = gregor.New(gregor.Options{
-		Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log, Notify: n.remind,
+		Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log, Notify: n.remind, Gone: n.gone,
 	})
 	n.push = push.New(push.Options{
 		Store: n.store, Clock: n.Clock, Logger: n.log, Metrics: n.reg,
 		Couriers: map[push.Way]push.Courier{push.UnifiedPush: courier.NewUnifiedPush(n.courierOptions())},
+		Active:   n.active,
 		Awake:    func(u kbsig.UID, d kbsig.DeviceID) bool { return slices.Contains(n.gregor.Connected(u), d) },
 	})
 	return err

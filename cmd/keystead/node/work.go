@@ -21,7 +21,7 @@ func (n *node) startJobs() {
 	n.jobs = jobs.NewRunner(jobs.Options{Store: n.store, Clock: n.Clock, Logger: n.log, Metrics: n.reg})
 	n.post = n.postman()
 	mail.Deliver(n.jobs, n.post)
-	n.gregor.HandleReminders(n.jobs)
+	n.gregor.HandleJobs(n.jobs)
 	n.proofs.Work(n.jobs)
 	n.push.Handle(n.jobs)
 }

@@ -78,12 +78,16 @@ func (c *call) skips(older, newer kbsig.Seqno) ([]string, error) {
 	return s, err
 }
 
-// firstRoot: GET merkle/first_root_with_skips and first_root_with_hidden.
-func firstRoot(c *call) (any, error) {
-	return struct {
-		Seqno kbsig.Seqno `json:"seqno"`
-	}{c.roots().First()}, nil
+type firstRootJSON struct {
+	Seqno kbsig.Seqno `json:"seqno"`
 }
+
+// firstRoot: GET merkle/first_root_with_skips.
+func firstRoot(c *call) (any, error) { return firstRootJSON{c.roots().First()}, nil }
+
+// firstRootWithHidden: GET merkle/first_root_with_hidden.
+// client: go/libkb/merkle_client.go:FirstMainRootWithHiddenRootHash
+func firstRootWithHidden(c *call) (any, error) { return firstRootJSON{c.roots().FirstBlind()}, nil }
 
 // merkleKit: GET merkle/pvl, merkle/proof_params, merkle/external_urls.
 // client: go/merklestore/store.go:MerkleStoreImpl.fetch
@@ -109,6 +113,7 @@ type pathJSON struct {
 	ResetChain    []string   `json:"reset_chain"`
 	Sigs          *hintsJSON `json:"sigs,omitempty"`
 	Skips         *[]string  `json:"skips,omitempty"`
+	hiddenJSON
 
 	raw []rawPart // path and uid_proof_path
 }
@@ -145,6 +150,12 @@ func merklePath(c *call) (any, error) {
 	changed, err := c.roots().LeafChangedAfter(c.view(), *id, tail)
 	if err != nil {
 		return nil, err
+	}
+	if !changed && isTeam(id) {
+		changed, err = c.roots().BlindChangedAfter(c.view(), *id, tail)
+		if err != nil {
+			return nil, err
+		}
 	}
 	if changed {
 		return nil, updateRoot()
@@ -197,6 +208,9 @@ func (c *call) addPath(out *pathJSON, id tree.ID, acct *accounts.Account, at kbs
 		return err
 	}
 	out.raw = append(out.raw, rawPart{"path", path})
+	if isTeam(&id) {
+		return c.addHidden(&out.hiddenJSON, id, at)
+	}
 	if acct == nil {
 		return nil
 	}

@@ -154,7 +154,7 @@ func (s *Server) table() []route {
 		{"merkle/root", get, authNone, rateRead, 0, reads, merkleRoot},
 		{"merkle/path", get, authOptional, ratePath, 0, reads, merklePath},
 		{"merkle/first_root_with_skips", get, authNone, rateRead, 0, reads, firstRoot},
-		{"merkle/first_root_with_hidden", get, authNone, rateRead, 0, reads, firstRoot},
+		{"merkle/first_root_with_hidden", get, authNone, rateRead, 0, reads, firstRootWithHidden},
 		{"merkle/pvl", get, authNone, rateRead, 0, reads, merkleKit},
 		{"merkle/proof_params", get, authNone, rateRead, 0, reads, merkleKit},
 		{"merkle/external_urls", get, authNone, rateRead, 0, reads, merkleKit},

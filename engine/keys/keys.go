@@ -63,6 +63,9 @@
 //	o       seqno                           what changed in a root              merklehot/roots
 //	l       tree, id, ^seqno                leaf value                          merklehot/tree
 //	e       tree, depth, prefix, ^seqno     children of a node that changed     merklehot/tree
+//	0B      team, ^seqno                    hidden tail in the blind tree       merklehot/blindtree
+//	0D      depth, prefix, ^seqno           page of the blind tree              merklehot/blindtree
+//	0R      seqno                           version of the blind tree           merklehot/blindtree
 //
 // The test walks this table: prefixes are unique, constructors and decoders are
 // inverse, and order is as said.

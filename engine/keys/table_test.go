@@ -274,13 +274,16 @@ var rows = []row{
 	},
 }
 
-// ranges are the constructors of prefixes: which keys they hold, and how many of the
-// keys' fields the prefix fixes.
-var ranges = map[string]struct {
+// rangeOf is a constructor of a prefix: which keys it holds, and how many of the keys'
+// fields the prefix fixes.
+type rangeOf struct {
 	of     string
 	fields int
 	prefix func(p parts) []byte
-}{
+}
+
+// ranges are the constructors of prefixes.
+var ranges = map[string]rangeOf{
 	"Accounts":        {"Account", 0, func(parts) []byte { return Accounts() }},
 	"Devices":         {"Device", 1, func(p parts) []byte { return Devices(p.u) }},
 	"Sessions":        {"Session", 0, func(parts) []byte { return Sessions() }},

@@ -110,6 +110,9 @@ var families = []family{
 	{name: "root index entry", key: keys.RootHash(kbsig.HashMeta{}), parts: "h"},
 	{name: "list of changes", key: keys.Changes(1), parts: "n"},
 	{name: "leaf value", key: keys.Leaf(keys.TreeMain, zero.uid[:], 1), fits: isLeaf},
+	{name: "blind leaf", key: keys.BlindLeaf([16]byte{}, 1), fits: isBlindLeaf},
+	{name: "blind page", key: keys.BlindPage(0, [16]byte{}, 1), fits: isBlindPage},
+	{name: "blind root", key: keys.BlindRoot(1), parts: "n"},
 	{name: "tree record", key: keys.Node(keys.TreeMain, 0, zero.uid[:], 1), fits: isNode},
 }
 
@@ -344,6 +347,16 @@ func isLeaf(k []byte) bool {
 func isNode(k []byte) bool {
 	t, depth, _, n, ok := keys.NodeOf(k)
 	return ok && t == keys.TreeMain && depth < 2*idBytes && n > 0
+}
+
+func isBlindLeaf(k []byte) bool {
+	_, n, ok := keys.BlindLeafOf(k)
+	return ok && n > 0
+}
+
+func isBlindPage(k []byte) bool {
+	_, _, n, ok := keys.BlindPageOf(k)
+	return ok && n > 0
 }
 
 func decodes[T any](_, v []byte) error {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/merklehot/blindtree"
 	"github.com/keystead/keystead/merklehot/tree"
 )
 
@@ -19,6 +20,7 @@ type body struct {
 	skips     []skip
 	txid      [16]byte
 	kits      *Kits
+	blind     blindtree.Sum // names the version of the blind tree
 }
 
 // skip is a pointer from a root to an older one.
@@ -29,12 +31,13 @@ type skip struct {
 
 // payload is the JSON that is signed: keys sorted on every level, no spaces.
 //
-// The KBFS roots are null: clients then have nothing to compare. The seat of the
-// blind tree's hash is empty: there are no hidden team chains.
+// The KBFS roots are null: clients then have nothing to compare.
 // client: go/libkb/merkle_client.go:MerkleRootPayloadUnpacked
 func (p *body) payload() []byte {
 	b := make([]byte, 0, 1536+len(p.skips)*80)
-	b = append(b, `{"body":{"blind_merkle_root_hash":"","external_urls_hash":"`...)
+	b = append(b, `{"body":{"blind_merkle_root_hash":"`...)
+	b = hex.AppendEncode(b, p.blind[:])
+	b = append(b, `","external_urls_hash":"`...)
 	b = append(b, p.kits.ExternalURLs.Hash...)
 	b = append(b, `","kbfs":{"private":{"root":null,"version":null},"privateteam":{"root":null,"version":null},"public":{"root":null,"version":null}},"legacy_uid_root":"`...)
 	b = hex.AppendEncode(b, p.legacyUID[:])

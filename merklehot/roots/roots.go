@@ -2,8 +2,9 @@
 // one that says which root is the newest.
 //
 // It completes each group of the store (store.Sealer): the leaves that the group's
-// transactions noted go into the tree in one update, the tree's new hash into a new
-// root, and root, leaf values and tree records into the same batch. Nobody is
+// transactions noted go into the tree in one update, tails of hidden chains into the
+// blind tree, the two new hashes into a new root, and root, leaf values and tree
+// records into the same batch. Nobody is
 // answered before the root that covers the write is on stable storage and published.
 //
 // Promises, on which clients check us for ever:
@@ -19,7 +20,7 @@
 // production mode refuse lower numbers, and their self-audit needs two.
 //
 // The package writes keys.Root and keys.RootHash; the tree's records are written by
-// merklehot/tree. client: go/libkb/merkle_client.go, go/engine/merkle_audit.go
+// merklehot/tree and merklehot/blindtree. client: go/libkb/merkle_client.go, go/engine/merkle_audit.go
 package roots
 
 import (
@@ -32,6 +33,7 @@ import (
 	"github.com/keystead/keystead/engine/highwater"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/blindtree"
 	"github.com/keystead/keystead/merklehot/tree"
 )
 
@@ -75,6 +77,14 @@ var (
 type LeafChange struct {
 	ID   tree.ID
 	Leaf tree.Leaf
+}
+
+// BlindChange is noted by a transaction in which a team's hidden chain grew: the very
+// next root commits its new tail. Of several of a team in a group each is longer than
+// the one before.
+type BlindChange struct {
+	Team blindtree.Key
+	Tail blindtree.Tail
 }
 
 // Beat is noted to have a root even if no leaf changes.

@@ -72,7 +72,7 @@ func TestKitHashes(t *testing.T) {
 
 // A root renders to the very bytes of a root that the stock client has accepted.
 func TestPayloadBytes(t *testing.T) {
-	const want = `{"body":{"blind_merkle_root_hash":"","external_urls_hash":"63adadac6ca284a2949f69a0c41842871bad41ddfb2b8e6a098263126418496f1d05fbd6706e392c3a7667df8eb1688dd17d398aef9b81a293b2aa2bd2148cb8","kbfs":{"private":{"root":null,"version":null},"privateteam":{"root":null,"version":null},"public":{"root":null,"version":null}},"legacy_uid_root":"0000000000000000000000000000000000000000000000000000000000000000","prev":"","proof_services_hash":"9e022179830d8dc46fd51b7e995d3f7e3e0b849a981e9793f20ffb8feb559f6ead6730bcf7e9bd2e471235dd941aaabe514d9b8a3c23089e090d60e56153bc57","pvl_hash":"38458e9620877b8797ee514469d9ce544a14f5b35f3afc41379bdcb0341fa20161c719e26fec8faa1e0065ad74a2c660a881e2bd94d7aee4180b9990baf9d820","root":"ab3208ee87cdb45930532b9d8ccc8518fe992ccc8b3fbf3aafaa3cf83f3120f8f01d2985a9c3aec27879cb6f1d06b8b5af9ee8f8e8f096a98e44454f31a36464","seqno":1,"skips":{},"txid":"ab3453b587ec8a413276960a5966e634","type":"merkle_root","version":1},"ctime":1795289782,"tag":"signature"}`
+	const want = `{"body":{"blind_merkle_root_hash":"0000000000000000000000000000000000000000000000000000000000000000","external_urls_hash":"63adadac6ca284a2949f69a0c41842871bad41ddfb2b8e6a098263126418496f1d05fbd6706e392c3a7667df8eb1688dd17d398aef9b81a293b2aa2bd2148cb8","kbfs":{"private":{"root":null,"version":null},"privateteam":{"root":null,"version":null},"public":{"root":null,"version":null}},"legacy_uid_root":"0000000000000000000000000000000000000000000000000000000000000000","prev":"","proof_services_hash":"9e022179830d8dc46fd51b7e995d3f7e3e0b849a981e9793f20ffb8feb559f6ead6730bcf7e9bd2e471235dd941aaabe514d9b8a3c23089e090d60e56153bc57","pvl_hash":"38458e9620877b8797ee514469d9ce544a14f5b35f3afc41379bdcb0341fa20161c719e26fec8faa1e0065ad74a2c660a881e2bd94d7aee4180b9990baf9d820","root":"ab3208ee87cdb45930532b9d8ccc8518fe992ccc8b3fbf3aafaa3cf83f3120f8f01d2985a9c3aec27879cb6f1d06b8b5af9ee8f8e8f096a98e44454f31a36464","seqno":1,"skips":{},"txid":"ab3453b587ec8a413276960a5966e634","type":"merkle_root","version":1},"ctime":1795289782,"tag":"signature"}`
 	k := DefaultKits()
 	b := body{seqno: 1, ctime: 1795289782, root: tree.NewMain().Root(), kits: &k}
 	hex.Decode(b.txid[:], []byte("ab3453b587ec8a413276960a5966e634"))
@@ -414,21 +414,21 @@ func TestRecentTrees(t *testing.T) {
 	s := &State{newest: &Root{Seqno: 9}, first: 10}
 	empty := tree.NewMain()
 	for n := kbsig.Seqno(10); n < 10+3*recentTreesMax; n++ {
-		s = s.next(&Root{Seqno: n}, empty, 1000)
+		s = s.next(&Root{Seqno: n}, empty, nil, 1000)
 	}
 	if len(s.recent) != recentTreesMax || s.bytes != (recentTreesMax-1)*1000 {
 		t.Fatalf("%d trees of %d bytes", len(s.recent), s.bytes)
 	}
 	n := s.newest.Seqno + 1
-	s = s.next(&Root{Seqno: n}, empty, recentBytesMax-5000)
+	s = s.next(&Root{Seqno: n}, empty, nil, recentBytesMax-5000)
 	if len(s.recent) != 7 || s.at(n) == nil || s.at(n-6) == nil || s.at(n-7) != nil || s.at(n+1) != nil {
 		t.Fatalf("%d trees after a large update, %d bytes", len(s.recent), s.bytes)
 	}
-	s = s.next(&Root{Seqno: n + 1}, empty, 2*recentBytesMax)
+	s = s.next(&Root{Seqno: n + 1}, empty, nil, 2*recentBytesMax)
 	if len(s.recent) != 1 || s.bytes != 0 {
 		t.Fatalf("%d trees after a huge update, %d bytes", len(s.recent), s.bytes)
 	}
-	if s = s.next(&Root{Seqno: n + 2}, empty, 10); len(s.recent) != 2 || s.bytes != 10 {
+	if s = s.next(&Root{Seqno: n + 2}, empty, nil, 10); len(s.recent) != 2 || s.bytes != 10 {
 		t.Fatalf("%d trees of %d bytes", len(s.recent), s.bytes)
 	}
 }

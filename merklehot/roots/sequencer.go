@@ -12,6 +12,7 @@ import (
 	"github.com/keystead/keystead/engine/hash"
 	"github.com/keystead/keystead/engine/highwater"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/blindtree"
 	"github.com/keystead/keystead/merklehot/tree"
 )
 
@@ -56,7 +57,7 @@ func (s *Sequencer) KID() kbsig.KID { return s.kid }
 
 // Seal implements store.Sealer: it makes the root of a group, unless nothing changed.
 func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
-	changes, beat, err := collect(notes)
+	changes, hidden, beat, err := collect(notes)
 	if err != nil {
 		return nil, err
 	}
@@ -71,14 +72,21 @@ func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("root %d: %w", s.sealed.newest.Seqno+1, err)
 	}
-	if delta == nil && !beat {
+	if delta == nil && len(hidden) == 0 && !beat {
 		return s.sealed, nil
+	}
+	blind, blindDelta, err := s.nextBlind(tx, hidden)
+	if err != nil {
+		return nil, fmt.Errorf("root %d: %w", s.sealed.newest.Seqno+1, err)
 	}
 	// Before the tree's many records: signing reads, and reading past own writes
 	// costs with their number.
-	root, err := s.sign(tx, next)
+	root, err := s.sign(tx, next, blind)
 	if err != nil {
 		return nil, err
+	}
+	if blindDelta != nil {
+		blindDelta.Write(tx)
 	}
 	made := 0
 	if delta != nil {
@@ -86,13 +94,31 @@ func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
 		delta.Write(tx, root.Seqno)
 		made = delta.Bytes()
 	}
-	s.sealed = s.sealed.next(root, next, made)
+	s.sealed = s.sealed.next(root, next, blind, made)
 	s.sealed.verified = verifyAside(root, s.kid)
 	return s.sealed, nil
 }
 
+// nextBlind is the blind tree under the next root: that of the newest one, unless
+// hidden chains grew.
+func (s *Sequencer) nextBlind(tx *store.Tx, hidden []blindtree.Change) (*blindtree.Version, *blindtree.Delta, error) {
+	blind, n := s.sealed.blind(), s.sealed.newest.Seqno+1
+	if blind.Root == 0 {
+		// The store is older than the blind tree.
+		blind = blind.At(n)
+		if len(hidden) == 0 {
+			blind.Put(tx)
+			return blind, nil, nil
+		}
+	}
+	if len(hidden) == 0 {
+		return blind, nil, nil
+	}
+	return blind.Update(tx, n, hidden, s.cfg.Rand)
+}
+
 // collect turns notes into changes.
-func collect(notes []any) (changes []tree.Change[tree.ID], beat bool, err error) {
+func collect(notes []any) (changes []tree.Change[tree.ID], hidden []blindtree.Change, beat bool, err error) {
 	changes = make([]tree.Change[tree.ID], 0, len(notes))
 	for _, note := range notes {
 		switch n := note.(type) {
@@ -100,11 +126,13 @@ func collect(notes []any) (changes []tree.Change[tree.ID], beat bool, err error)
 			beat = true
 		case LeafChange:
 			changes = append(changes, tree.Change[tree.ID]{ID: n.ID, Leaf: n.Leaf.Encode()})
+		case BlindChange:
+			hidden = append(hidden, blindtree.Change(n))
 		default:
-			return nil, false, fmt.Errorf("a note of type %T: the sequencer does not know what it changes", note)
+			return nil, nil, false, fmt.Errorf("a note of type %T: the sequencer does not know what it changes", note)
 		}
 	}
-	return changes, beat, nil
+	return changes, hidden, beat, nil
 }
 
 // checkGrowth enforces, for each chain of a leaf, that its number never falls and
@@ -136,26 +164,28 @@ func (s *Sequencer) genesis(tx *store.Tx) error {
 		first:  s.cfg.First, names: tree.NewNames(), kits: &s.cfg.Kits,
 	}
 	s.hashes.first = s.cfg.First
-	empty := tree.NewMain()
+	empty, blind := tree.NewMain(), blindtree.Empty().At(s.cfg.First)
+	blind.Put(tx)
 	for range 2 {
-		root, err := s.sign(tx, empty)
+		root, err := s.sign(tx, empty, blind)
 		if err != nil {
 			return err
 		}
-		s.sealed = s.sealed.next(root, empty, 0)
+		s.sealed = s.sealed.next(root, empty, blind, 0)
 		s.sealed.verified = verifyAside(root, s.kid)
 	}
 	return nil
 }
 
-// sign makes, signs and writes the root after s.sealed over t.
-func (s *Sequencer) sign(tx *store.Tx, t *tree.Main) (*Root, error) {
+// sign makes, signs and writes the root after s.sealed over t and the blind tree.
+func (s *Sequencer) sign(tx *store.Tx, t *tree.Main, blind *blindtree.Version) (*Root, error) {
 	last := s.sealed.newest
 	b := body{
 		seqno: last.Seqno + 1,
 		// A clock that went back must not show: clients compare.
 		ctime: max(last.Ctime, tx.Now().Unix()),
 		root:  t.Root(), legacyUID: s.sealed.names.Root(), kits: s.sealed.kits,
+		blind: blind.Hash(),
 	}
 	if last.Payload != "" {
 		b.prev = hex.EncodeToString(s.prev[:])

@@ -14,6 +14,7 @@ import (
 	"github.com/keystead/keystead/engine/hash"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/blindtree"
 	"github.com/keystead/keystead/merklehot/tree"
 )
 
@@ -34,10 +35,14 @@ func Start(ctx context.Context, st *store.Store, cfg Config) (*Sequencer, error)
 	}
 	if s.sealed != nil {
 		st.SetSealer(s, s.sealed)
-		return s, nil
+		if s.sealed.firstBlind > 0 {
+			return s, nil
+		}
+		// The store is older than the blind tree: the next root begins it.
+	} else {
+		// A beat on an empty store makes the two first roots.
+		st.SetSealer(s, nil)
 	}
-	st.SetSealer(s, nil)
-	// A beat on an empty store makes the two first roots.
 	err = st.Update(ctx, func(tx *store.Tx) error {
 		tx.Note(Beat{})
 		return nil
@@ -87,9 +92,13 @@ func (s *Sequencer) recover(r store.Reader) error {
 	if t.Root() != newest.Hash {
 		return fmt.Errorf("the leaves give %s, root %d says %s: %w", t.Root(), newest.Seqno, newest.Hash, tree.ErrCorrupt)
 	}
+	blind, firstBlind, err := loadBlind(r, newest)
+	if err != nil {
+		return err
+	}
 	s.sealed = &State{
-		newest: newest, first: s.hashes.first, names: tree.NewNames(), kits: &s.cfg.Kits,
-		recent: []version{{root: newest, tree: t}},
+		newest: newest, first: s.hashes.first, firstBlind: firstBlind, names: tree.NewNames(), kits: &s.cfg.Kits,
+		recent: []version{{root: newest, tree: t, blind: blind}},
 	}
 	s.prev = hash.Sum512([]byte(newest.Payload))
 	if next := newest.mark(); next != s.durable {
@@ -101,6 +110,30 @@ func (s *Sequencer) recover(r store.Reader) error {
 		s.durable = next
 	}
 	return nil
+}
+
+// loadBlind reads the blind tree that the newest root carries, and which root carried
+// one first; 0 and the empty tree if none did.
+func loadBlind(r store.Reader, newest *Root) (*blindtree.Version, kbsig.Seqno, error) {
+	var p parsed
+	if err := json.Unmarshal([]byte(newest.Payload), &p); err != nil {
+		return nil, 0, fmt.Errorf("root %d: payload: %w (%v)", newest.Seqno, ErrCorrupt, err)
+	}
+	first, err := blindtree.First(r)
+	if errors.Is(err, blindtree.ErrNone) && p.Body.Blind == "" {
+		return blindtree.Empty(), 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("root %d: %w", newest.Seqno, err)
+	}
+	v, err := blindtree.VersionAt(r, newest.Seqno)
+	if err != nil {
+		return nil, 0, err
+	}
+	if h := v.Hash(); hex.EncodeToString(h[:]) != p.Body.Blind {
+		return nil, 0, fmt.Errorf("root %d: another blind tree in the payload: %w", newest.Seqno, ErrCorrupt)
+	}
+	return v, first, v.Check(r)
 }
 
 // checkNewest reads the newest roots and checks each with the one before. It
@@ -211,6 +244,7 @@ type parsed struct {
 	Body struct {
 		Seqno kbsig.Seqno            `json:"seqno"`
 		Root  string                 `json:"root"`
+		Blind string                 `json:"blind_merkle_root_hash"`
 		Prev  string                 `json:"prev"`
 		Skips map[kbsig.Seqno]string `json:"skips"`
 	} `json:"body"`

@@ -7,6 +7,7 @@ import (
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/blindtree"
 	"github.com/keystead/keystead/merklehot/tree"
 )
 
@@ -19,15 +20,18 @@ type State struct {
 	names  *tree.Names
 	kits   *Kits
 	recent []version // without a gap, the newest last
-	bytes  int       // of recent
+	// firstBlind is the first root that carries a blind tree; 0 if none does yet.
+	firstBlind kbsig.Seqno
+	bytes      int // of recent
 	// verified says once whether newest's signature holds; Durable reads it.
 	verified <-chan error
 }
 
 // version is a root with its tree.
 type version struct {
-	root *Root
-	tree *tree.Main
+	root  *Root
+	tree  *tree.Main
+	blind *blindtree.Version // that the root carries, or that the next one will
 	// bytes is what the version before cost when this one replaced it.
 	bytes int
 }
@@ -52,6 +56,8 @@ func (s *State) Kits() *Kits { return s.kits }
 
 func (s *State) tree() *tree.Main { return s.recent[len(s.recent)-1].tree }
 
+func (s *State) blind() *blindtree.Version { return s.recent[len(s.recent)-1].blind }
+
 // at is the version of root n if it is in memory.
 func (s *State) at(n kbsig.Seqno) *version {
 	oldest := s.recent[0].root.Seqno
@@ -62,8 +68,14 @@ func (s *State) at(n kbsig.Seqno) *version {
 }
 
 // next is the state after s with one more root. It shares all it can.
-func (s *State) next(root *Root, t *tree.Main, madeBytes int) *State {
-	n := &State{newest: root, first: s.first, names: s.names, kits: s.kits, bytes: s.bytes + madeBytes}
+func (s *State) next(root *Root, t *tree.Main, blind *blindtree.Version, madeBytes int) *State {
+	n := &State{
+		newest: root, first: s.first, firstBlind: s.firstBlind,
+		names: s.names, kits: s.kits, bytes: s.bytes + madeBytes,
+	}
+	if n.firstBlind == 0 {
+		n.firstBlind = root.Seqno
+	}
 	old := s.recent
 	for len(old) > 0 && (len(old) >= recentTreesMax || n.bytes > recentBytesMax) {
 		// Without its predecessor a version costs nothing beyond what its
@@ -80,7 +92,7 @@ func (s *State) next(root *Root, t *tree.Main, madeBytes int) *State {
 	}
 	n.recent = make([]version, 0, len(old)+1)
 	n.recent = append(n.recent, old...)
-	n.recent = append(n.recent, version{root, t, madeBytes})
+	n.recent = append(n.recent, version{root, t, blind, madeBytes})
 	return n
 }
 

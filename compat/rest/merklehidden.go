@@ -1,0 +1,41 @@
+package rest
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+
+	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/merklehot/tree"
+)
+
+// hiddenJSON is what merkle/path says about the hidden chain of a team, in the root that
+// its path belongs to. client: go/teams/hidden/hidden.go:ProcessHiddenResponseFunc
+type hiddenJSON struct {
+	EncValueWithProof string       `json:"enc_value_with_proof,omitempty"`
+	LastHiddenSeqno   *kbsig.Seqno `json:"last_hidden_seqno,omitempty"`
+	LastBlindRootHash string       `json:"last_blind_root_hash,omitempty"` // if the root carries none
+}
+
+// isTeam tells ids of teams from those of users by their last byte.
+// client: go/protocol/keybase1/extras.go:TEAMID_PRIVATE_SUFFIX
+func isTeam(id *tree.ID) bool {
+	switch id[len(id)-1] {
+	case 0x24, 0x25, 0x2e, 0x2f:
+		return true
+	}
+	return false
+}
+
+// addHidden adds what root at proves about a team's hidden chain. Clients take the
+// absence of a team that never was, too.
+func (c *call) addHidden(out *hiddenJSON, team tree.ID, at kbsig.Seqno) error {
+	p, err := c.roots().BlindProof(c.view(), team, at)
+	if err != nil {
+		return err
+	}
+	out.EncValueWithProof, out.LastHiddenSeqno = base64.StdEncoding.EncodeToString(p.Proof), &p.Newest
+	if !p.InRoot {
+		out.LastBlindRootHash = hex.EncodeToString(p.Hash[:])
+	}
+	return nil
+}

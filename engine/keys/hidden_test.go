@@ -1,0 +1,57 @@
+package keys
+
+import (
+	"bytes"
+	"maps"
+	"testing"
+)
+
+func init() {
+	rows = append(rows, hiddenRows...)
+	maps.Copy(ranges, hiddenRanges)
+}
+
+var hiddenRows = []row{
+	{
+		"BlindLeaf", two("0B"), func(p parts) []byte { return BlindLeaf(p.id16, p.n) }, fieldsOf(id16, newest),
+		func(k []byte, p parts) bool { id, n, ok := BlindLeafOf(k); return ok && id == p.id16 && n == p.n },
+	},
+	{
+		"BlindPage", two("0D"), func(p parts) []byte { return BlindPage(30, p.id16, p.n) },
+		fieldsOf(func(p parts) any { return p.id16[:15] }, newest),
+		func(k []byte, p parts) bool {
+			depth, id, n, ok := BlindPageOf(k)
+			return ok && depth == 30 && [15]byte(id[:15]) == [15]byte(p.id16[:15]) && id[15] == 0 && n == p.n
+		},
+	},
+	{
+		"BlindRoot", two("0R"), func(p parts) []byte { return BlindRoot(p.n) }, fieldsOf(seqno),
+		func(k []byte, p parts) bool { n, ok := BlindRootSeqno(k); return ok && n == p.n },
+	},
+}
+
+var hiddenRanges = map[string]rangeOf{
+	"BlindLeaves":       {"BlindLeaf", 0, func(parts) []byte { return BlindLeaves() }},
+	"BlindLeafVersions": {"BlindLeaf", 1, func(p parts) []byte { return BlindLeafVersions(p.id16) }},
+	"BlindPages":        {"BlindPage", 0, func(parts) []byte { return BlindPages() }},
+	"BlindPageVersions": {"BlindPage", 1, func(p parts) []byte { return BlindPageVersions(30, p.id16) }},
+	"BlindRoots":        {"BlindRoot", 0, func(parts) []byte { return BlindRoots() }},
+}
+
+// Bytes that are no key of the hidden chains are refused, whatever they are.
+func FuzzHiddenDecoders(f *testing.F) {
+	for _, r := range hiddenRows {
+		f.Add(r.key(parts{n: 1}))
+	}
+	f.Fuzz(func(t *testing.T, k []byte) {
+		if id, n, ok := BlindLeafOf(k); ok && !bytes.Equal(BlindLeaf(id, n), k) {
+			t.Error("accepted another blind leaf key")
+		}
+		if depth, id, n, ok := BlindPageOf(k); ok && !bytes.Equal(BlindPage(depth, id, n), k) {
+			t.Error("accepted another blind page key")
+		}
+		if n, ok := BlindRootSeqno(k); ok && !bytes.Equal(BlindRoot(n), k) {
+			t.Error("accepted another blind root key")
+		}
+	})
+}

@@ -66,6 +66,18 @@
 //	0B      team, ^seqno                    hidden tail in the blind tree       merklehot/blindtree
 //	0D      depth, prefix, ^seqno           page of the blind tree              merklehot/blindtree
 //	0R      seqno                           version of the blind tree           merklehot/blindtree
+//	0c      team, seqno                     visible link as received             merklehot/teams
+//	0s      team                            head of what its chain means        merklehot/teams
+//	0m      team, row                       row of what its chain means         merklehot/teams
+//	0n      parent, part of a name          subteam of that name                merklehot/teams
+//	0t      uid, team                       what a user is in a team            merklehot/teams
+//	0b      team, uid                       newest box of a team's key          merklehot/keyboxes
+//	0v      team, generation                team-key prev                       merklehot/keyboxes
+//	0k      team, generation                masks of team keys                  merklehot/keyboxes
+//	0r      uid                             version of a user's map of roles    merklehot/teams
+//	0l      uid, team                       lease over a member                 merklehot/teams
+//	0u      team, seqno                     adopted keys of a folder            merklehot/teams
+//	0g      team                            facts of a team beside its chain    merklehot/teams
 //
 // The test walks this table: prefixes are unique, constructors and decoders are
 // inverse, and order is as said.

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
@@ -43,12 +44,14 @@ var partSizes = map[byte]int{
 	't': 19, // short hash of a token
 	'i': 16, // random id
 	'T': 16, // team id
+	'U': 16, // user id that is not the first piece
 	's': 1,  // side of a vouch
 	'f': 20, // fingerprint, backwards
 }
 
 var zero struct {
 	uid    kbsig.UID
+	team   kbsig.TeamID
 	device kbsig.DeviceID
 	kid    kbsig.KID
 }
@@ -106,6 +109,18 @@ var families = []family{
 	{name: "bot token", key: keys.BotToken([32]byte{}), parts: "h", value: decodes[kbsig.UID]},
 	{name: "wallet", key: keys.Wallet(zero.uid), parts: "u", value: decodes[keyboxes.Wallet]},
 	{name: "search entry", key: keys.Search("s", "w", zero.uid), fits: isSearch},
+	{name: "link of a team", key: keys.TeamLink(zero.team, 1), parts: "Tn"},
+	{name: "state of a team", key: keys.TeamChain(zero.team), parts: "T"},
+	{name: "row of a team's state", key: keys.TeamRow(zero.team, []byte{1}), fits: isTeamRow},
+	{name: "name of a subteam", key: keys.Subteam(zero.team, "x"), fits: isSubteam},
+	{name: "membership", key: keys.Membership(zero.uid, zero.team), parts: "uT"},
+	{name: "team-key box", key: keys.TeamBox(zero.team, zero.uid), parts: "TU", value: decodes[keyboxes.TeamBox]},
+	{name: "team-key prev", key: keys.TeamPrev(zero.team, 1), parts: "Tn"},
+	{name: "masks of a team", key: keys.TeamMasks(zero.team, 1), parts: "Tn", value: keyboxes.CheckTeamMasks},
+	{name: "version of roles", key: keys.RoleMap(zero.uid), parts: "u", value: decodes[int64]},
+	{name: "lease over a member", key: keys.TeamLease(zero.uid, zero.team), parts: "uT"},
+	{name: "adopted keys of a folder", key: keys.TeamTLFKeys(zero.team, 1), parts: "Tn"},
+	{name: "facts of a team", key: keys.TeamFacts(zero.team), parts: "T"},
 	{name: "root", key: keys.Root(1), parts: "n"},
 	{name: "root index entry", key: keys.RootHash(kbsig.HashMeta{}), parts: "h"},
 	{name: "list of changes", key: keys.Changes(1), parts: "n"},
@@ -241,8 +256,10 @@ func (f *family) wellFormed(k []byte) bool {
 func partOK(part byte, b []byte) bool {
 	var err error
 	switch part {
-	case 'u':
+	case 'u', 'U':
 		_, err = kbsig.ParseUID(hex.EncodeToString(b))
+	case 'T':
+		_, err = kbsig.ParseTeamID(hex.EncodeToString(b))
 	case 'd':
 		_, err = kbsig.ParseDeviceID(hex.EncodeToString(b))
 	case 'k':
@@ -282,6 +299,16 @@ func isMail(k []byte) bool { return len(k) > 1 && accounts.NormalMail(string(k[1
 func isFavorite(k []byte) bool {
 	_, _, ok := keys.FavoriteOf(k)
 	return ok && partOK('u', k[1:17])
+}
+
+func isTeamRow(k []byte) bool {
+	t, _, ok := keys.TeamRowOf(k)
+	return ok && partOK('T', t[:])
+}
+
+func isSubteam(k []byte) bool {
+	t, part, ok := keys.SubteamOf(k)
+	return ok && partOK('T', t[:]) && part == strings.ToLower(part)
 }
 
 func isProvenName(k []byte) bool {

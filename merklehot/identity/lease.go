@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/keystead/keystead/compat/kbsig"
@@ -17,8 +18,9 @@ import (
 
 // Limits of leases.
 const (
-	// leaseLifetime bounds the time between asking to revoke and revoking.
-	leaseLifetime = 30 * time.Minute
+	// leaseLifetime bounds the time between asking to revoke and revoking; as long, what
+	// is to be revoked signs nothing for teams.
+	leaseLifetime = 5 * time.Minute
 	// leasesMax bounds a user's open leases.
 	leasesMax = 50
 	// leaseTargetsMax bounds what one lease covers.
@@ -50,22 +52,18 @@ type Lease struct {
 	KIDs    []kbsig.KID       `codec:"k,omitempty"`
 	SigIDs  []kbsig.SigIDBase `codec:"s,omitempty"`
 	Expires int64             `codec:"e"` // unix seconds
+	// Team and Members are what a lease over members of a team covers.
+	Team    kbsig.TeamID `codec:"t"`
+	Members []kbsig.UID  `codec:"m,omitempty"`
 }
 
-// NewLease opens a lease over keys or signatures of u's own chain, at the newest
-// root that u can see.
+// NewLease opens a lease over keys or signatures of u's own chain. The root that it
+// begins at shows all that was posted before.
 func (s *Service) NewLease(ctx context.Context, u kbsig.UID, kids []kbsig.KID, sigs []kbsig.SigIDBase) (LeaseID, *roots.Root, error) {
-	var id LeaseID
-	if _, err := io.ReadFull(s.rand, id[:]); err != nil {
-		return id, nil, err
-	}
 	if n := len(kids) + len(sigs); n == 0 || n > leaseTargetsMax {
-		return id, nil, sigchain.Refuse(sigchain.KindInput, "lease over %d targets", n)
+		return LeaseID{}, nil, sigchain.Refuse(sigchain.KindInput, "lease over %d targets", n)
 	}
-	v := s.store.View()
-	root := roots.StateOf(v).Root()
-	v.Close()
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.lease(ctx, u, Lease{KIDs: kids, SigIDs: sigs}, leaseLifetime, func(tx *store.Tx, _ LeaseID) error {
 		st, err := Chain(tx, u)
 		if err != nil {
 			return err
@@ -84,15 +82,79 @@ func (s *Service) NewLease(ctx context.Context, u kbsig.UID, kids []kbsig.KID, s
 				return err
 			}
 		}
+		return nil
+	})
+}
+
+// LeaseMembers opens a lease over members of a team, if check lets it.
+func (s *Service) LeaseMembers(
+	ctx context.Context, u kbsig.UID, t kbsig.TeamID, members []kbsig.UID, lasts time.Duration, check func(*store.Tx, LeaseID) error,
+) (LeaseID, *roots.Root, error) {
+	return s.lease(ctx, u, Lease{Team: t, Members: members}, lasts, check)
+}
+
+// lease writes a lease, which from then on holds others up, and when that is durable
+// gives it the root that is the newest then: nothing that is held up can stand in a
+// later one.
+func (s *Service) lease(
+	ctx context.Context, u kbsig.UID, l Lease, lasts time.Duration, check func(*store.Tx, LeaseID) error,
+) (id LeaseID, root *roots.Root, err error) {
+	if _, err := io.ReadFull(s.rand, id[:]); err != nil {
+		return id, nil, err
+	}
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		if err := check(tx, id); err != nil {
+			return err
+		}
+		l.Expires = tx.Now().Add(lasts).Unix()
 		if err := sweepLeases(tx, u); err != nil {
 			return err
 		}
-		store.Save(tx, keys.Lease(u, id), Lease{
-			Root: root.Seqno, KIDs: kids, SigIDs: sigs, Expires: tx.Now().Add(leaseLifetime).Unix(),
-		})
+		store.Save(tx, keys.Lease(u, id), l)
+		return nil
+	})
+	if err != nil {
+		return id, nil, err
+	}
+	v := s.store.View()
+	root = roots.StateOf(v).Root()
+	v.Close()
+	l.Root = root.Seqno
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		store.Save(tx, keys.Lease(u, id), l)
 		return nil
 	})
 	return id, root, err
+}
+
+// LeaseOf loads a lease that u has opened; the error is store.ErrNotFound if there is
+// none, or if it has no root yet and so is good for nothing.
+func LeaseOf(r store.Reader, u kbsig.UID, id LeaseID) (Lease, error) {
+	l, err := store.Load[Lease](r, keys.Lease(u, id))
+	if err == nil && l.Root == 0 {
+		err = store.ErrNotFound
+	}
+	return l, err
+}
+
+// LeaseOpen reports whether a lease that u has opened holds others up.
+func LeaseOpen(r store.Reader, u kbsig.UID, id LeaseID) (bool, error) {
+	return store.Has(r, keys.Lease(u, id))
+}
+
+// KeyLeased reports whether a key of a user is about to be revoked under a lease: nothing
+// else may be signed with it meanwhile, since nobody could prove that it came before.
+func KeyLeased(tx *store.Tx, u kbsig.UID, k kbsig.KID) (leased bool, err error) {
+	lo := keys.Leases(u)
+	err = tx.Scan(lo, keys.End(lo), func(_, v []byte) error {
+		l, err := store.Decode[Lease](v)
+		if err == nil && l.Expires > tx.Now().Unix() && slices.Contains(l.KIDs, k) {
+			leased = true
+			return store.ErrStop
+		}
+		return err
+	})
+	return leased, err
 }
 
 // sweepLeases drops expired leases, and refuses a new one while too many are open.
@@ -130,7 +192,7 @@ func useLease(tx *store.Tx, u kbsig.UID, id *LeaseID) (*sigchain.Lease, error) {
 	if id == nil {
 		return nil, nil
 	}
-	l, err := store.Load[Lease](tx, keys.Lease(u, *id))
+	l, err := LeaseOf(tx, u, *id)
 	if errors.Is(err, store.ErrNotFound) || (err == nil && l.Expires <= tx.Now().Unix()) {
 		return nil, sigchain.Refuse(sigchain.KindNoLease, "no such lease, or it has expired")
 	}

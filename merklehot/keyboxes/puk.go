@@ -6,7 +6,7 @@
 // been decided before: by the chain for per-user keys, by the signed statement for
 // ephemeral keys.
 //
-// It writes the key families b, p, x, y, z, v and j of engine/keys.
+// It writes the key families b, p, x, y, z, v, j, 0b, 0v and 0k of engine/keys.
 package keyboxes
 
 import (

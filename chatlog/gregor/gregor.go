@@ -1,8 +1,8 @@
 // Package gregor keeps each user's in-band messages and hands every message to the
 // user's connected devices.
 //
-// It owns the key family "q" of engine/keys and the jobs of kinds "gregor.remind" and
-// "gregor.forget", and promises:
+// It owns the key families "q", 0x05 and 0x06 of engine/keys and the jobs of kinds
+// "gregor.remind" and "gregor.forget", and promises:
 //   - A message is on stable storage before Consume or Inject returns and before any
 //     device sees it. One message is one transaction.
 //   - The stamped times (ctime) of a user's messages strictly increase, also when
@@ -10,6 +10,7 @@
 //   - A message id counts once: sending it again succeeds and changes nothing. Ids
 //     are remembered for deadKeptFor after their item is gone.
 //   - All connections of a user, the sender's included, get messages in ctime order.
+//   - A message costs what it touches, however much its user has.
 //   - A subscription and the state it returns are one moment: the sink gets exactly
 //     the messages that are not in that state.
 //
@@ -33,6 +34,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/wire/gregor1"
 	"github.com/keystead/keystead/engine/observe"
+	"github.com/keystead/keystead/engine/store"
 )
 
 // Limits of one message.
@@ -67,22 +69,37 @@ const (
 // ErrRefused reports a message that is not kept because of its shape.
 var ErrRefused = errors.New("message refused")
 
-// Log keeps the records of users. Commit is atomic and returns once the change is
-// on stable storage and visible to Load. The package never runs two Commits for
-// one user at the same time.
+// Log keeps the records of users.
 type Log interface {
-	// Load returns all records of a user in any order.
-	Load(ctx context.Context, u kbsig.UID) ([]Record, error)
-	// Commit also sees to it that Service.Remind is called for each Wake, at its time
-	// or later, at least once.
+	// View is the newest moment of what is on stable storage. It must be closed.
+	View(ctx context.Context) (View, error)
+	// Commit is atomic and returns once the change is on stable storage and in the
+	// next View. It refuses with ErrMoved what was computed over another sum than the
+	// user has. It also sees to it that Service.Remind is called for each Wake, at its
+	// time or later, at least once.
 	Commit(ctx context.Context, u kbsig.UID, c Change) error
 }
+
+// View reads one moment of a Log.
+type View interface {
+	store.Reader
+	Close()
+}
+
+// ErrMoved reports that somebody else changed a user's records meanwhile: the package
+// never runs two Commits for one user at the same time, but there may be two Services.
+var ErrMoved = errors.New("the messages of the user have changed")
 
 // Change is what one message does to a user's records.
 type Change struct {
 	Put    []Record // new or replaced, by message id
 	Delete [][]byte // message ids
 	Wake   []Wake   // new or replaced, by message id
+	// Sum is what the user has then; nil: as before.
+	Sum *Sum
+
+	was    Sum
+	places map[string][]byte // and the sum if it goes; by key, nil: taken away
 }
 
 // Wake is when a message's next reminder is due.
@@ -240,16 +257,9 @@ func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdat
 			return err
 		}
 	}
-	cur, err := s.opts.Log.Load(ctx, u)
-	if err != nil {
-		return fmt.Errorf("load messages of %s: %w", u, err)
-	}
-	next := apply(u, cur, up, skip, milliseconds(s.opts.Clock()))
-	if next.repeated {
-		return nil
-	}
-	if err := s.opts.Log.Commit(ctx, u, next.change); err != nil {
-		return fmt.Errorf("keep a message of %s: %w", u, err)
+	next, err := s.keep(ctx, u, up, skip)
+	if err != nil || next.repeated {
+		return err
 	}
 	if next.evicted > 0 {
 		s.opts.Logger.Warn("gregor: a user's oldest items made room", observe.FieldUID, u.String(), "items", next.evicted)
@@ -265,18 +275,70 @@ func (s *Service) Forget(ctx context.Context, u kbsig.UID) error {
 		return err
 	}
 	defer s.rooms.leave(u, r)
-	cur, err := s.opts.Log.Load(ctx, u)
-	if err != nil || len(cur) == 0 {
+	b, end, err := s.open(ctx, u)
+	if err != nil {
 		return err
 	}
-	var c Change
-	for i := range cur {
-		c.Delete = append(c.Delete, cur[i].MsgID)
+	defer end()
+	c, err := b.nothing()
+	if err != nil || len(c.Delete) == 0 {
+		return err
 	}
 	if err := s.opts.Log.Commit(ctx, u, c); err != nil {
 		return fmt.Errorf("forget %s: %w", u, err)
 	}
 	return nil
+}
+
+// movedMax is how often a message is computed again because another Service was faster.
+const movedMax = 8
+
+// keep computes what an update does and keeps it. The caller has the user's turn.
+func (s *Service) keep(ctx context.Context, u kbsig.UID, up gregor1.StateUpdateMessage, skip kbsig.DeviceID) (o outcome, err error) {
+	for range movedMax {
+		o, err = s.compute(ctx, u, up, skip)
+		if err == nil && !o.repeated {
+			err = s.opts.Log.Commit(ctx, u, o.change)
+		}
+		if !errors.Is(err, ErrMoved) {
+			break
+		}
+	}
+	if err != nil {
+		return o, fmt.Errorf("keep a message of %s: %w", u, err)
+	}
+	return o, nil
+}
+
+func (s *Service) compute(ctx context.Context, u kbsig.UID, up gregor1.StateUpdateMessage, skip kbsig.DeviceID) (o outcome, err error) {
+	b, end, err := s.open(ctx, u)
+	if err != nil {
+		return o, err
+	}
+	defer end()
+	sum, known, err := b.sum()
+	if err != nil {
+		return o, err
+	}
+	if !known {
+		e, some, err := b.recount()
+		if err != nil {
+			return o, err
+		}
+		if some { // in a store from before there were sums
+			return o, errors.Join(s.opts.Log.Commit(ctx, u, e.change()), ErrMoved)
+		}
+	}
+	return apply(newEdit(b, sum), up, skip, milliseconds(s.opts.Clock()))
+}
+
+// open reads a user's records; end must be called.
+func (s *Service) open(ctx context.Context, u kbsig.UID) (b book, end func(), err error) {
+	v, err := s.opts.Log.View(ctx)
+	if err != nil {
+		return b, nil, fmt.Errorf("read messages of %s: %w", u, err)
+	}
+	return book{v, u}, v.Close, nil
 }
 
 // tell broadcasts an outcome. What is not for a device is told to it without its
@@ -303,9 +365,14 @@ func (s *Service) tell(r *room, o outcome) {
 // State returns the items of u that are alive at a moment (zero: now) and visible
 // to the device (zero: any), whose category starts with the prefix.
 func (s *Service) State(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, at gregor1.TimeOrOffset, prefix string) (gregor1.State, error) {
-	cur, err := s.opts.Log.Load(ctx, u)
+	b, end, err := s.open(ctx, u)
 	if err != nil {
-		return gregor1.State{}, fmt.Errorf("load messages of %s: %w", u, err)
+		return gregor1.State{}, err
+	}
+	defer end()
+	cur, err := b.all()
+	if err != nil {
+		return gregor1.State{}, err
 	}
 	return stateOf(u, cur, d, milliseconds(s.opts.Clock()), at, prefix), nil
 }
@@ -314,9 +381,14 @@ func (s *Service) State(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, at g
 // device, and the hash of the state that a client has after them. A client that
 // lacks older messages sees another hash and asks for the State.
 func (s *Service) Since(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, t gregor1.Time) (gregor1.SyncResult, error) {
-	cur, err := s.opts.Log.Load(ctx, u)
+	b, end, err := s.open(ctx, u)
 	if err != nil {
-		return gregor1.SyncResult{}, fmt.Errorf("load messages of %s: %w", u, err)
+		return gregor1.SyncResult{}, err
+	}
+	defer end()
+	cur, err := b.all()
+	if err != nil {
+		return gregor1.SyncResult{}, err
 	}
 	now := milliseconds(s.opts.Clock())
 	hash, err := hashState(stateOf(u, cur, d, now, gregor1.TimeOrOffset{}, ""))
@@ -383,13 +455,22 @@ func (s *Service) SubscribeSince(ctx context.Context, u kbsig.UID, d kbsig.Devic
 }
 
 func (s *Service) welcome(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, t gregor1.Time) (Welcome, error) {
-	cur, err := s.opts.Log.Load(ctx, u)
+	b, end, err := s.open(ctx, u)
 	if err != nil {
-		return Welcome{}, fmt.Errorf("load messages of %s: %w", u, err)
+		return Welcome{}, err
+	}
+	defer end()
+	cur, err := b.all()
+	if err != nil {
+		return Welcome{}, err
+	}
+	sum, _, err := b.sum()
+	if err != nil {
+		return Welcome{}, err
 	}
 	now := milliseconds(s.opts.Clock())
 	st := stateOf(u, cur, d, now, gregor1.TimeOrOffset{}, "")
-	if t == 0 || !remembered(cur, now, t) {
+	if t == 0 || !remembered(cur, sum, now, t) {
 		return Welcome{State: &st}, nil
 	}
 	hash, err := hashState(st)

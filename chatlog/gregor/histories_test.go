@@ -443,6 +443,7 @@ func (h *history) check(all bool) error {
 			return fmt.Errorf("%s has %d items, the model %d", d.id, len(d.state(now).Items), len(want.Items))
 		}
 	}
+	checkBook(h.t, StoreLog(h.st), alice)
 	if len(h.facts) > 300 {
 		h.facts = slices.DeleteFunc(h.facts, func(f *fact) bool { return !f.alive(now) && h.newest-f.ctime > 200_000 })
 	}

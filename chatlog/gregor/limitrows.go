@@ -18,6 +18,7 @@ func LimitRows() []limits.Row {
 		limits.Bytes("systemBytesMax", systemBytesMax, "of the name of an out-of-band message's system"),
 		limits.Time("deadKeptFor", deadKeptFor, "that ended messages are remembered"),
 		limits.Count("deadMax", deadMax, "ended messages", "of one user that are remembered"),
+		limits.Count("movedMax", movedMax, "times", "that a message is computed again because its user's records changed meanwhile"),
 		limits.Count("subscriptionsMax", subscriptionsMax, "connections", "of one user that are told; the oldest makes room"),
 		limits.Count("deliveredAtOnceMax", deliveredAtOnceMax, "users", "to whom news is delivered at the same time"),
 		limits.Time("hintLasts", hintLasts, "that an item lasts which only makes clients look again"),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,34 +21,20 @@ func StoreLog(s *store.Store) Log { return storeLog{s} }
 
 type storeLog struct{ store *store.Store }
 
-func (l storeLog) Load(_ context.Context, u kbsig.UID) ([]Record, error) {
-	v := l.store.View()
-	defer v.Close()
-	prefix := keys.Gregors(u)
-	var recs []Record
-	err := v.Scan(prefix, keys.End(prefix), func(k, b []byte) error {
-		r, err := store.Decode[Record](b)
-		if err != nil {
-			return fmt.Errorf("record %x: %w", k, err)
-		}
-		recs = append(recs, r)
-		return nil
-	})
-	return recs, err
-}
+func (l storeLog) View(context.Context) (View, error) { return l.store.View(), nil }
 
 func (l storeLog) Commit(ctx context.Context, u kbsig.UID, c Change) error {
-	// Encoded before the transaction: the committer serves everybody.
-	puts := make([][]byte, len(c.Put))
-	for i, r := range c.Put {
-		puts[i] = store.Encode(r)
-	}
+	rows := c.rows(u) // encoded before the transaction: the committer serves everybody
 	return l.store.Update(ctx, func(tx *store.Tx) error {
-		for i, b := range puts {
-			tx.Set(keys.Gregor(u, c.Put[i].MsgID), b)
+		if err := c.fits(book{tx, u}); err != nil {
+			return err
 		}
-		for _, id := range c.Delete {
-			tx.Delete(keys.Gregor(u, id))
+		for _, r := range rows {
+			if r.value == nil {
+				tx.Delete(r.key)
+			} else {
+				tx.Set(r.key, r.value)
+			}
 		}
 		for _, w := range c.Wake {
 			err := jobs.Add(tx, jobs.Job{Kind: remindKind, Key: wakeKey(u, w.MsgID), At: time.UnixMilli(int64(w.At))})
@@ -56,6 +44,38 @@ func (l storeLog) Commit(ctx context.Context, u kbsig.UID, c Change) error {
 		}
 		return nil
 	})
+}
+
+// row is one write; without a value it is a deletion.
+type row struct{ key, value []byte }
+
+// rows are the writes of a change.
+func (c *Change) rows(u kbsig.UID) (out []row) {
+	for _, r := range c.Put {
+		out = append(out, row{keys.Gregor(u, r.MsgID), store.Encode(r)})
+	}
+	for _, id := range c.Delete {
+		out = append(out, row{keys.Gregor(u, id), nil})
+	}
+	for _, k := range slices.Sorted(maps.Keys(c.places)) {
+		out = append(out, row{[]byte(k), c.places[k]})
+	}
+	if c.Sum != nil {
+		out = append(out, row{keys.GregorSum(u), store.Encode(c.Sum)})
+	}
+	return out
+}
+
+// fits refuses a change that was computed over another sum than b has.
+func (c *Change) fits(b book) error {
+	if c.Sum == nil {
+		return nil
+	}
+	is, _, err := b.sum()
+	if err == nil && is != c.was {
+		err = ErrMoved
+	}
+	return err
 }
 
 // remindKind is the kind of the jobs that wake reminders.

@@ -1,9 +1,12 @@
 package gregor
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,22 +27,19 @@ var (
 	start = time.UnixMilli(1_700_000_000_000)
 )
 
-// testLog keeps records in memory and can fail in the two ways that a log can.
+// testLog keeps rows in memory and can fail in the two ways that a log can.
 type testLog struct {
-	mu      sync.Mutex
-	records map[kbsig.UID]map[string]Record
-	fail    error // the next Commit's error
-	happen  bool  // whether it happened all the same
-	wakes   []Wake
+	mu     sync.Mutex
+	rows   map[string][]byte
+	fail   error // the next Commit's error
+	happen bool  // whether it happened all the same
+	wakes  []Wake
 }
 
-func (l *testLog) Load(_ context.Context, u kbsig.UID) (rs []Record, err error) {
+func (l *testLog) View(context.Context) (View, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range l.records[u] {
-		rs = append(rs, r)
-	}
-	return rs, nil
+	return moment(maps.Clone(l.rows)), nil
 }
 
 func (l *testLog) Commit(_ context.Context, u kbsig.UID, c Change) error {
@@ -50,20 +50,68 @@ func (l *testLog) Commit(_ context.Context, u kbsig.UID, c Change) error {
 	if err != nil && !l.happen {
 		return err
 	}
-	if l.records == nil {
-		l.records = make(map[kbsig.UID]map[string]Record)
+	if err := c.fits(book{moment(l.rows), u}); err != nil {
+		return err
 	}
-	if l.records[u] == nil {
-		l.records[u] = make(map[string]Record)
+	if l.rows == nil {
+		l.rows = make(map[string][]byte)
 	}
-	for _, id := range c.Delete {
-		delete(l.records[u], string(id))
+	for _, r := range c.rows(u) {
+		if r.value == nil {
+			delete(l.rows, string(r.key))
+		} else {
+			l.rows[string(r.key)] = r.value
+		}
 	}
 	l.wakes = append(l.wakes, c.Wake...)
-	for _, r := range c.Put {
-		l.records[u][string(r.MsgID)] = r
-	}
 	return err
+}
+
+// records are those of a user.
+func (l *testLog) records(t failer, u kbsig.UID) []Record {
+	v, _ := l.View(context.Background())
+	rs, err := book{v, u}.all()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rs
+}
+
+type failer interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
+// moment is a View of rows in memory.
+type moment map[string][]byte
+
+func (m moment) Close() {}
+
+func (m moment) Get(key []byte) ([]byte, error) {
+	v, ok := m[string(key)]
+	if !ok {
+		return nil, store.ErrNotFound
+	}
+	return bytes.Clone(v), nil
+}
+
+func (m moment) Scan(lo, hi []byte, fn func(k, v []byte) error) error {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if k < string(lo) || hi != nil && k >= string(hi) {
+			continue
+		}
+		if err := fn([]byte(k), m[k]); errors.Is(err, store.ErrStop) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m moment) ScanReverse([]byte, []byte, func(k, v []byte) error) error {
+	return errors.New("nobody reads backwards")
 }
 
 // hashes is an endless source of distinct bytes.

@@ -150,16 +150,51 @@ type outcome struct {
 	evicted  int    // items that had to make room
 }
 
-// apply computes the outcome of a checked update over a user's records. It changes
-// neither argument.
-func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, skip kbsig.DeviceID, now gregor1.Time) outcome {
-	ctime := now
-	for i := range cur {
-		if bytes.Equal(cur[i].MsgID, up.Metadata.MsgID) {
-			return outcome{repeated: true}
-		}
-		ctime = max(ctime, cur[i].CTime+1)
+// apply computes the outcome of a checked update over a user's records.
+func apply(e *edit, up gregor1.StateUpdateMessage, skip kbsig.DeviceID, now gregor1.Time) (o outcome, err error) {
+	if old, err := e.record(up.Metadata.MsgID); err != nil || old != nil {
+		return outcome{repeated: true}, err
 	}
+	if err := e.sweep(now); err != nil {
+		return o, err
+	}
+	ctime := max(now, e.sum.Newest+1)
+	e.sum.Newest = ctime
+	rec := newRecord(up, skip, ctime)
+	// Creation comes before dismissal, which may then also hit what was just created.
+	e.replace(nil, &rec)
+	if err := e.dismiss(rec.Dismissal, rec.MsgID, ctime); err != nil {
+		return o, err
+	}
+	evicted, err := e.makeRoom(rec.MsgID, ctime)
+	if err != nil {
+		return o, err
+	}
+	mine := e.touched[string(rec.MsgID)]
+	if len(evicted) > 0 {
+		d := &gregor1.Dismissal{}
+		if rec.Dismissal != nil {
+			*d = *rec.Dismissal
+		}
+		d.MsgIDs = append(slices.Clone(d.MsgIDs), evicted...)
+		mine.Dismissal = d
+	}
+	if err := e.forget(now); err != nil {
+		return o, err
+	}
+	o = outcome{change: e.change(), record: *mine, evicted: len(evicted)}
+	if at, waits := mine.nextReminder(); waits {
+		o.change.Wake = append(o.change.Wake, Wake{mine.MsgID, at})
+	}
+	o.out = gregor1.StateUpdateMessage{Metadata: mine.metadata(e.u), Dismissal: mine.Dismissal}
+	if up.Creation != nil {
+		o.out.Creation = rec.told()
+	}
+	return o, nil
+}
+
+// newRecord is what is kept of an update before anything has ended it.
+func newRecord(up gregor1.StateUpdateMessage, skip kbsig.DeviceID, ctime gregor1.Time) Record {
 	rec := Record{MsgID: up.Metadata.MsgID, CTime: ctime, DeviceID: up.Metadata.DeviceID}
 	if !skip.IsZero() {
 		rec.Skip = skip[:]
@@ -170,136 +205,7 @@ func apply(u kbsig.UID, cur []Record, up gregor1.StateUpdateMessage, skip kbsig.
 		rec.Reminders = reminders(ctime, c.RemindTimes)
 	}
 	rec.Dismissal = absoluteDismissal(ctime, up.Dismissal)
-
-	// The new record stands last: creation comes before dismissal, which may then
-	// also hit what was just created.
-	all := append(slices.Clone(cur), rec)
-	ended := dismiss(all, rec.Dismissal, ctime)
-	evicted := 0
-	if ids := overfull(all, ctime); len(ids) > 0 {
-		evicted = len(ids)
-		d := &gregor1.Dismissal{}
-		if rec.Dismissal != nil {
-			*d = *rec.Dismissal
-		}
-		d.MsgIDs = append(slices.Clone(d.MsgIDs), ids...)
-		all[len(all)-1].Dismissal = d
-		ended = append(ended, dismiss(all, &gregor1.Dismissal{MsgIDs: ids}, ctime)...)
-	}
-	mine := all[len(all)-1]
-	o := outcome{change: Change{Put: []Record{mine}}, record: mine, evicted: evicted}
-	if at, waits := mine.nextReminder(); waits {
-		o.change.Wake = append(o.change.Wake, Wake{mine.MsgID, at})
-	}
-	for _, i := range ended {
-		if i != len(all)-1 {
-			o.change.Put = append(o.change.Put, all[i])
-		}
-	}
-	o.change.Delete = forgotten(all[:len(all)-1], now)
-	o.change.Put = slices.DeleteFunc(o.change.Put, func(r Record) bool {
-		return slices.ContainsFunc(o.change.Delete, func(id []byte) bool { return bytes.Equal(id, r.MsgID) })
-	})
-
-	o.out = gregor1.StateUpdateMessage{Metadata: mine.metadata(u), Dismissal: mine.Dismissal}
-	if up.Creation != nil {
-		o.out.Creation = rec.told()
-	}
-	return o
-}
-
-// dismiss ends the items that d names, in place, and returns their indexes.
-func dismiss(all []Record, d *gregor1.Dismissal, ctime gregor1.Time) (ended []int) {
-	if d == nil {
-		return nil
-	}
-	ids := make(map[string]bool, len(d.MsgIDs))
-	for _, id := range d.MsgIDs {
-		ids[string(id)] = true
-	}
-	for i := range all {
-		r := &all[i]
-		if !r.HasItem || r.Dismissed != 0 || (!ids[string(r.MsgID)] && !inRanges(r, d.Ranges)) {
-			continue
-		}
-		r.Dismissed, r.Body, r.Reminders = ctime, nil, nil
-		ended = append(ended, i)
-	}
-	return ended
-}
-
-func inRanges(r *Record, ranges []gregor1.MsgRange) bool {
-	for i := range ranges {
-		g := &ranges[i]
-		if g.Category == r.Category && r.CTime <= g.EndTime.Time &&
-			!slices.ContainsFunc(g.SkipMsgIDs, func(id []byte) bool { return bytes.Equal(id, r.MsgID) }) {
-			return true
-		}
-	}
-	return false
-}
-
-// overfull returns the ids of the live items that must go so that the rest is
-// within the limits: those that end by themselves first, then the oldest; never
-// the newest record.
-func overfull(all []Record, now gregor1.Time) (evicted [][]byte) {
-	var live []*Record
-	size := 0
-	for i := range all {
-		if all[i].liveAt(now) {
-			live = append(live, &all[i])
-			size += len(all[i].Body) + len(all[i].Category)
-		}
-	}
-	if len(live) <= itemsMax && size <= itemBytesMax {
-		return nil
-	}
-	newest := &all[len(all)-1]
-	slices.SortFunc(live, func(a, b *Record) int {
-		if (a.DTime == 0) != (b.DTime == 0) {
-			if a.DTime != 0 {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(a.CTime, b.CTime)
-	})
-	n := len(live)
-	for _, r := range live {
-		if n <= itemsMax && size <= itemBytesMax {
-			break
-		}
-		if r == newest {
-			continue
-		}
-		evicted = append(evicted, r.MsgID)
-		n--
-		size -= len(r.Body) + len(r.Category)
-	}
-	return evicted
-}
-
-// forgotten returns the ids of ended records that need not be remembered any more.
-func forgotten(old []Record, now gregor1.Time) (ids [][]byte) {
-	type ended struct {
-		at gregor1.Time
-		id []byte
-	}
-	var dead []ended
-	for i := range old {
-		if at, ok := old[i].endedAt(now); ok {
-			dead = append(dead, ended{at, old[i].MsgID})
-		}
-	}
-	slices.SortFunc(dead, func(a, b ended) int { return cmp.Compare(a.at, b.at) })
-	horizon := now - gregor1.Time(deadKeptFor.Milliseconds())
-	for i, d := range dead {
-		if d.at >= horizon && len(dead)-i <= deadMax {
-			break
-		}
-		ids = append(ids, d.id)
-	}
-	return ids
+	return rec
 }
 
 // stateOf is the state at the moment at (unset: now) as the device sees it.
@@ -340,8 +246,8 @@ func since(u kbsig.UID, cur []Record, d kbsig.DeviceID, t gregor1.Time) []gregor
 }
 
 // remembered reports whether nothing that ended at t or later can be forgotten: what
-// forgotten drops is either older than its horizon, or leaves deadMax younger ones.
-func remembered(cur []Record, now, t gregor1.Time) bool {
+// is forgotten is either older than the horizon, or leaves deadMax younger ones.
+func remembered(cur []Record, sum Sum, now, t gregor1.Time) bool {
 	dead := 0
 	for i := range cur {
 		if _, ok := cur[i].endedAt(now); ok {
@@ -349,7 +255,7 @@ func remembered(cur []Record, now, t gregor1.Time) bool {
 		}
 	}
 	const slack = gregor1.Time(time.Hour / time.Millisecond) // for a clock that is set
-	return dead < deadMax && t >= now-gregor1.Time(deadKeptFor.Milliseconds())+slack && t <= now+slack
+	return max(dead, sum.Dead) < deadMax && t >= now-gregor1.Time(deadKeptFor.Milliseconds())+slack && t <= now+slack
 }
 
 // ordered returns the records by ctime, then message id.

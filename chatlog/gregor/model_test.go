@@ -74,7 +74,8 @@ func hashed(t rapid.TB, st gregor1.State) string {
 func TestReplicasAgree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ctx := context.Background()
-		s, clk := newService(&testLog{})
+		log := &testLog{}
+		s, clk := newService(log)
 		here := &replica{device: device("phone")}
 		away := &replica{device: device("desk")}
 		e := &ears{}
@@ -97,6 +98,7 @@ func TestReplicasAgree(t *testing.T) {
 				last = up.Metadata.CTime
 				here.apply(up)
 			}
+			checkBook(t, log, alice)
 			if rapid.IntRange(0, 9).Draw(t, "sync") == 0 {
 				res, err := s.Since(ctx, alice, away.device, awaySince)
 				if err != nil {

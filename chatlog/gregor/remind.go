@@ -1,7 +1,6 @@
 package gregor
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -52,15 +51,17 @@ func (s *Service) Remind(ctx context.Context, u kbsig.UID, msgID []byte) error {
 		return err
 	}
 	defer s.rooms.leave(u, r)
-	cur, err := s.opts.Log.Load(ctx, u)
+	b, end, err := s.open(ctx, u)
 	if err != nil {
-		return fmt.Errorf("load messages of %s: %w", u, err)
+		return err
 	}
+	defer end()
 	now := milliseconds(s.opts.Clock())
-	rec, found := byID(cur, msgID)
-	if !found || !rec.liveAt(now) {
-		return nil
+	found, err := b.record(msgID)
+	if err != nil || found == nil || !found.liveAt(now) {
+		return err
 	}
+	rec := *found
 	due := false
 	rec.Reminders = slices.Clone(rec.Reminders)
 	for i := range rec.Reminders {
@@ -87,20 +88,17 @@ func (s *Service) Remind(ctx context.Context, u kbsig.UID, msgID []byte) error {
 	return nil
 }
 
-func byID(cur []Record, msgID []byte) (Record, bool) {
-	i := slices.IndexFunc(cur, func(r Record) bool { return bytes.Equal(r.MsgID, msgID) })
-	if i < 0 {
-		return Record{}, false
-	}
-	return cur[i], true
-}
-
 // DueReminders returns at most max reminders of u that are due and not deleted, the
 // earliest first. Their number within the item's is what deletes them.
 func (s *Service) DueReminders(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, max int) (gregor1.ReminderSet, error) {
-	cur, err := s.opts.Log.Load(ctx, u)
+	b, end, err := s.open(ctx, u)
 	if err != nil {
-		return gregor1.ReminderSet{}, fmt.Errorf("load messages of %s: %w", u, err)
+		return gregor1.ReminderSet{}, err
+	}
+	defer end()
+	cur, err := b.all()
+	if err != nil {
+		return gregor1.ReminderSet{}, err
 	}
 	now := milliseconds(s.opts.Clock())
 	due := []gregor1.Reminder{}
@@ -127,19 +125,20 @@ func (s *Service) DeleteReminders(ctx context.Context, u kbsig.UID, ids []gregor
 		return err
 	}
 	defer s.rooms.leave(u, r)
-	cur, err := s.opts.Log.Load(ctx, u)
+	b, end, err := s.open(ctx, u)
 	if err != nil {
-		return fmt.Errorf("load messages of %s: %w", u, err)
+		return err
 	}
-	changed := make(map[string]Record)
+	defer end()
+	changed := make(map[string]*Record)
 	for _, id := range ids {
 		rec, found := changed[string(id.MsgID)]
 		if !found {
-			if rec, found = byID(cur, id.MsgID); found {
-				rec.Reminders = slices.Clone(rec.Reminders)
+			if rec, err = b.record(id.MsgID); err != nil {
+				return err
 			}
 		}
-		if !found || id.Seqno < 0 || id.Seqno >= len(rec.Reminders) {
+		if rec == nil || id.Seqno < 0 || id.Seqno >= len(rec.Reminders) {
 			continue
 		}
 		rec.Reminders[id.Seqno].Gone = true
@@ -147,7 +146,7 @@ func (s *Service) DeleteReminders(ctx context.Context, u kbsig.UID, ids []gregor
 	}
 	var c Change
 	for _, rec := range changed {
-		c.Put = append(c.Put, rec)
+		c.Put = append(c.Put, *rec)
 	}
 	if len(c.Put) == 0 {
 		return nil

@@ -57,8 +57,8 @@ func arg(d *datadriven.TestData, key string) string {
 	return ""
 }
 
-// moment reads "+5s" as an offset and "1200" as milliseconds since the start.
-func moment(t *testing.T, s string) (too gregor1.TimeOrOffset) {
+// momentOf reads "+5s" as an offset and "1200" as milliseconds since the start.
+func momentOf(t *testing.T, s string) (too gregor1.TimeOrOffset) {
 	switch {
 	case s == "":
 	case s[0] == '+' || s[0] == '-':
@@ -103,20 +103,20 @@ func (p *play) step(t *testing.T, d *datadriven.TestData) string {
 		}
 	case "inject":
 		_, err := p.s.Inject(t.Context(), Injection{
-			UID: alice, Category: arg(d, "category"), Body: []byte(arg(d, "body")), DTime: moment(t, arg(d, "dtime")),
+			UID: alice, Category: arg(d, "category"), Body: []byte(arg(d, "body")), DTime: momentOf(t, arg(d, "dtime")),
 			MsgID: []byte(arg(d, "id")), Device: device(arg(d, "device")), Replace: d.HasArg("replace"),
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	case "state":
-		st, err := p.s.State(t.Context(), alice, device(arg(d, "device")), moment(t, arg(d, "at")), arg(d, "prefix"))
+		st, err := p.s.State(t.Context(), alice, device(arg(d, "device")), momentOf(t, arg(d, "at")), arg(d, "prefix"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		writeState(&out, st)
 	case "since":
-		res, err := p.s.Since(t.Context(), alice, device(arg(d, "device")), moment(t, d.CmdArgs[0].Key).Time)
+		res, err := p.s.Since(t.Context(), alice, device(arg(d, "device")), momentOf(t, d.CmdArgs[0].Key).Time)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,13 +124,13 @@ func (p *play) step(t *testing.T, d *datadriven.TestData) string {
 			writeUpdate(&out, m.StateUpdate)
 		}
 	case "records":
-		rs, _ := p.log.Load(t.Context(), alice)
-		for _, r := range ordered(rs) {
+		for _, r := range ordered(p.log.records(t, alice)) {
 			fmt.Fprintf(&out, "%s @%d item=%v dismissed=%v\n", r.MsgID, r.CTime-milliseconds(start), r.HasItem, r.Dismissed != 0)
 		}
 	default:
 		t.Fatalf("unknown command %s", d.Cmd)
 	}
+	checkBook(t, p.log, alice)
 	for _, name := range p.order {
 		for _, m := range p.ears[name].take() {
 			fmt.Fprintf(&out, "%s hears ", name)
@@ -144,7 +144,7 @@ func (p *play) step(t *testing.T, d *datadriven.TestData) string {
 func (p *play) message(t *testing.T, d *datadriven.TestData) gregor1.Message {
 	m := creation(arg(d, "id"), arg(d, "category"), arg(d, "body"))
 	up := m.InBand.StateUpdate
-	up.Creation.DTime = moment(t, arg(d, "dtime"))
+	up.Creation.DTime = momentOf(t, arg(d, "dtime"))
 	if dev := device(arg(d, "device")); !dev.IsZero() {
 		up.Metadata.DeviceID = dev[:]
 	}
@@ -160,7 +160,7 @@ func (p *play) message(t *testing.T, d *datadriven.TestData) gregor1.Message {
 		}
 	}
 	if s := arg(d, "range"); s != "" {
-		g := gregor1.MsgRange{Category: s, EndTime: moment(t, arg(d, "end"))}
+		g := gregor1.MsgRange{Category: s, EndTime: momentOf(t, arg(d, "end"))}
 		if skip := arg(d, "skip"); skip != "" {
 			g.SkipMsgIDs = [][]byte{[]byte(skip)}
 		}

@@ -381,7 +381,7 @@ func TestOneIdentityPerConnection(t *testing.T) {
 
 // An accept error that passes does not end the server, and one for good does.
 func TestServeEndsWithItsListener(t *testing.T) {
-	g := gregor.New(gregor.Options{Log: &memLog{}, Clock: time.Now, Rand: &counter{}})
+	g := gregor.New(gregor.Options{Log: memLog(t), Clock: time.Now, Rand: &counter{}})
 	s, err := New(Options{Auth: &fakeAuth{}, Gregor: g, Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)

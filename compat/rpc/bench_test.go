@@ -16,7 +16,7 @@ import (
 func benchDoor(b *testing.B, n int) *door {
 	b.Helper()
 	auth := &fakeAuth{}
-	g := gregor.New(gregor.Options{Log: &memLog{}, Clock: time.Now, Rand: &counter{}})
+	g := gregor.New(gregor.Options{Log: memLog(b), Clock: time.Now, Rand: &counter{}})
 	for i := range n {
 		in := gregor.Injection{UID: kbsig.UIDOf("alice"), Category: "team.change", MsgID: fmt.Append(nil, i), Body: make([]byte, 200)}
 		if _, err := g.Inject(b.Context(), in); err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/keybase/go-codec/codec"
 	"github.com/keybase/msgpackzip"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/keystead/keystead/compat/wire/chat1"
 	"github.com/keystead/keystead/compat/wire/gregor1"
 	"github.com/keystead/keystead/compat/wire/keybase1"
+	"github.com/keystead/keystead/engine/store"
 )
 
 // The tests' own client. It speaks frames with the codec and the compression
@@ -69,37 +71,19 @@ func deviceOf(name string, device []byte) (d kbsig.DeviceID) {
 	return d
 }
 
-// memLog is a Log in memory.
-type memLog struct {
-	mu      sync.Mutex
-	records map[kbsig.UID]map[string]gregor.Record
-}
-
-func (l *memLog) Load(_ context.Context, u kbsig.UID) (rs []gregor.Record, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, r := range l.records[u] {
-		rs = append(rs, r)
+// memLog is gregor's log in a store in memory.
+func memLog(t testing.TB) gregor.Log {
+	t.Helper()
+	st, err := store.Open(store.Options{Dir: "d", FS: vfs.NewMem(), Rand: &counter{}, CacheBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
 	}
-	return rs, nil
-}
-
-func (l *memLog) Commit(_ context.Context, u kbsig.UID, c gregor.Change) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.records == nil {
-		l.records = make(map[kbsig.UID]map[string]gregor.Record)
-	}
-	if l.records[u] == nil {
-		l.records[u] = make(map[string]gregor.Record)
-	}
-	for _, id := range c.Delete {
-		delete(l.records[u], string(id))
-	}
-	for _, r := range c.Put {
-		l.records[u][string(r.MsgID)] = r
-	}
-	return nil
+	t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return gregor.StoreLog(st)
 }
 
 // counter is a source of bytes that never repeats a message id.
@@ -125,7 +109,7 @@ type door struct {
 func openDoor(t *testing.T, l Limits, change ...func(*Options)) *door {
 	t.Helper()
 	auth := &fakeAuth{}
-	g := gregor.New(gregor.Options{Log: &memLog{}, Clock: time.Now, Rand: &counter{}})
+	g := gregor.New(gregor.Options{Log: memLog(t), Clock: time.Now, Rand: &counter{}})
 	o := Options{Auth: auth, Gregor: g, Clock: time.Now, Limits: l, Version: "test"}
 	for _, c := range change {
 		c(&o)

@@ -26,16 +26,16 @@ func counterValue(c prometheus.Counter) float64 {
 	return m.GetCounter().GetValue()
 }
 
-// slowLog makes Load wait, as a busy store would.
+// slowLog makes View wait, as a busy store would.
 type slowLog struct {
-	memLog
+	gregor.Log
 	gate chan struct{}
 }
 
-func (l *slowLog) Load(ctx context.Context, u kbsig.UID) ([]gregor.Record, error) {
+func (l *slowLog) View(ctx context.Context) (gregor.View, error) {
 	select {
 	case <-l.gate:
-		return l.memLog.Load(ctx, u)
+		return l.Log.View(ctx)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -44,7 +44,7 @@ func (l *slowLog) Load(ctx context.Context, u kbsig.UID) ([]gregor.Record, error
 // blockable replaces the door's gregor by one whose loads wait for the gate.
 func openSlowDoor(t *testing.T, l Limits) (*door, chan struct{}) {
 	d := openDoor(t, l)
-	log := &slowLog{gate: make(chan struct{})}
+	log := &slowLog{memLog(t), make(chan struct{})}
 	d.gregor = gregor.New(gregor.Options{Log: log, Clock: time.Now, Rand: &counter{}})
 	d.Server.opts.Gregor = d.gregor
 	return d, log.gate

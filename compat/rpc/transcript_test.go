@@ -30,7 +30,7 @@ func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/transcripts", func(t *testing.T, path string) {
 		d := openDoor(t, Limits{})
 		fake := clock.NewFake(time.UnixMilli(1_700_000_000_000))
-		d.gregor = gregor.New(gregor.Options{Log: &memLog{}, Clock: fake.Now, Rand: &counter{}})
+		d.gregor = gregor.New(gregor.Options{Log: memLog(t), Clock: fake.Now, Rand: &counter{}})
 		d.Server.opts.Gregor = d.gregor
 		conns := make(map[string]*testClient)
 		datadriven.RunTest(t, path, func(t *testing.T, td *datadriven.TestData) string {

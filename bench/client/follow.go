@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/url"
+	"strings"
 )
 
 // Follow states what was seen of a user, as a v2 link.
@@ -47,8 +48,12 @@ func (a *Account) Prove(ctx context.Context, service, username string) (proofTex
 		Type: "web_service_binding", Version: 2, Signer: a.Device.Sig,
 		Body: map[string]any{"service": map[string]any{"entropy": e, "name": service, "username": username}},
 	}
+	typ := "web_service_binding." + service
+	if strings.Contains(service, ".") {
+		typ = "web_service_binding.generic_social" // client: go/libkb/constants.go:GenericSocialWebServiceBinding
+	}
 	l, reply, err := a.postLink(ctx, "sig/post", spec, url.Values{
-		"type": {"web_service_binding." + service}, "is_remote_proof": {"1"}, "supersede": {"0"}, "remote_username": {username},
+		"type": {typ}, "is_remote_proof": {"1"}, "supersede": {"0"}, "remote_username": {username},
 	})
 	if err != nil {
 		return "", "", err

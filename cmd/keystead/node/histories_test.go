@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"net/url"
@@ -12,14 +13,19 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/keystead/keystead/bench/client"
+	"github.com/keystead/keystead/engine/clock"
 )
 
 const (
 	people       = 6  // at a time
-	linksPerUser = 60 // then somebody else comes; more in long runs
-	looksEvery   = 40 // steps between two looks at somebody by new eyes
+	linksPerUser = 60 // then somebody else comes
+	linksOfElder = 200
+	elderOneIn   = 25   // people in long runs
+	longRun      = 5000 // steps
+	looksEvery   = 40   // steps between two looks at somebody by new eyes
 	racersMax    = 3
 )
 
@@ -49,12 +55,18 @@ type model struct {
 	over    []string                // ids of statements that were taken back
 	before  int                     // devices of earlier incarnations
 	pgp     map[string]int          // versions of PGP keys by key id; 0: revoked
+	remotes []*remote
+	mails   []*address    // the first is the primary one
+	asked   map[int64]int // mails that verify an address, by day
+	// secret is the password, which has been changed generation-1 times.
+	secret     *client.Stream
+	generation int
 }
 
 func newModel() *model {
 	return &model{
 		devices: map[client.DeviceID]bool{}, names: map[string]bool{}, nameOf: map[client.DeviceID]string{},
-		follows: map[client.UID][]string{}, saw: map[client.UID]int{}, pgp: map[string]int{},
+		follows: map[client.UID][]string{}, saw: map[client.UID]int{}, pgp: map[string]int{}, asked: map[int64]int{}, generation: 1,
 	}
 }
 
@@ -95,6 +107,8 @@ type person struct {
 	name  string
 	uid   client.UID
 	seats []*seat
+	// linksMax is when somebody else takes the place.
+	linksMax int
 	// phrase and paper are those of a paper key.
 	phrase string
 	paper  *client.Device
@@ -121,7 +135,16 @@ type town struct {
 	vouches  map[pair]vouched   // not taken back
 	lives    map[client.UID]int // how often each was reset
 	gone     map[client.UID]bool
+	now      *clock.Fake
+	bag      *mailbag
+	letters  map[string]int        // verification mails by address
+	meant    map[letter]*address   // what each of them verifies
+	owners   map[string]client.UID // of verified addresses
+	claims   map[string]claim      // by placeOf
 }
+
+// stepTakes is the longest that a step takes on the clock of the town.
+const stepTakes = 100 * time.Millisecond
 
 // TestHistories proves that a server accepts what it should and nothing else: random
 // histories of accounts whose devices act with stale views, after their end, and at the
@@ -130,9 +153,12 @@ type town struct {
 // the same root.
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	l := newLab(t)
+	l := newRoomyLab(t)
+	now, bag := clock.NewFake(time.Now()), newMailbag()
+	l.clock, l.time, l.log, l.cfg.Devel = now.Now, now.Now, slog.New(bag), true
 	c := &town{
-		t: t, r: l.mustStart(t), w: strictWitness(), rng: rand.New(rand.NewPCG(*seedFlag, 5)), did: map[string][2]int{},
+		t: t, r: l.mustStart(t), w: strictWitness(), now: now, bag: bag,
+		letters: map[string]int{}, meant: map[letter]*address{}, owners: map[string]client.UID{}, claims: map[string]claim{}, rng: rand.New(rand.NewPCG(*seedFlag, 5)), did: map[string][2]int{},
 		vouches: map[pair]vouched{}, lives: map[client.UID]int{}, gone: map[client.UID]bool{},
 		stepsMax: figure(stepsFlag, 1000, 150),
 	}
@@ -155,31 +181,39 @@ func TestHistories(t *testing.T) {
 // expect compares what the server did with what the model says. want is 0, or the code
 // of a refusal; a client that refuses by itself is no answer of the server.
 func (c *town) expect(p *person, deed string, want int, err error) (accepted bool) {
-	c.steps++
-	n := c.did[deed]
 	got := 0
 	if err != nil {
 		got = client.StatusCode(err)
-		n[1]++
-	} else {
+	}
+	return c.count(p, deed, err == nil, fmt.Sprintf("%d %v", got, err), fmt.Sprintf("%d %v", want, err))
+}
+
+// count compares what was said with what the model says, and counts the step.
+func (c *town) count(p *person, deed string, accepted bool, got, want string) bool {
+	c.steps++
+	n := c.did[deed]
+	if accepted {
 		n[0]++
+	} else {
+		n[1]++
 	}
 	c.did[deed] = n
 	if got != want {
-		c.t.Errorf("step %d, %s of %s with %d links: %v, want code %d", c.steps, deed, p.name, p.links, err, want)
+		c.t.Errorf("step %d, %s of %s with %d links: %s, want %s", c.steps, deed, p.name, p.links, got, want)
 	}
-	return err == nil
+	return accepted
 }
 
 func (c *town) step() {
 	ctx := c.t.Context()
+	c.now.Advance(time.Duration(c.rng.Int64N(int64(stepTakes))))
 	if len(c.all) < people {
 		c.signUp(ctx)
 		return
 	}
 	i := c.rng.IntN(len(c.all))
 	p := c.all[i]
-	if p.links > linksPerUser+c.stepsMax/1000 || !p.canAct() {
+	if p.links > p.linksMax || !p.canAct() {
 		c.look(p)
 		c.all = slices.Delete(c.all, i, i+1)
 		return
@@ -205,6 +239,8 @@ func (c *town) step() {
 		c.loginPaper, c.revokeDevice, c.roll, c.revokeSig, c.revokeSig, c.ephemeral, c.raceFollows, c.raceRevoke,
 		c.currency, c.currency, c.wallet, c.rename, c.vouch, c.vouch, c.react, c.react,
 		c.addPGP, c.updatePGP, c.updatePGP, c.revokePGP,
+		c.prove, c.publish, c.publish, c.publish,
+		c.addMail, c.verifyMail, c.changeMail, c.replaceMail, c.askMail, c.changePassword, c.recoverPassword, c.logInAgain,
 	}
 	if n := c.rng.IntN(100); n < resetPercent {
 		deeds = []func(context.Context, *person, *seat){c.reset, c.reset, c.waitForReset, c.remove}
@@ -215,9 +251,13 @@ func (c *town) step() {
 func (c *town) verifier() *client.Verifier { return c.r.verifier(c.w) }
 
 func (c *town) signUp(ctx context.Context) {
-	p := &person{model: newModel(), name: c.names.next()}
+	p := &person{model: newModel(), name: c.names.next(), linksMax: linksPerUser}
+	if c.stepsMax >= longRun && c.rng.IntN(elderOneIn) == 0 {
+		p.linksMax = linksOfElder
+	}
+	p.secret = client.CheapStream([]byte(p.name))
 	a, err := client.Signup(ctx, c.verifier(), client.SignupOptions{
-		Name: p.name, Stream: client.CheapStream([]byte(p.name)), DeviceName: "first device",
+		Name: p.name, Stream: p.secret, DeviceName: "first device",
 	})
 	if !c.expect(p, "sign up", 0, err) {
 		return
@@ -315,6 +355,7 @@ func (c *town) addDevice(ctx context.Context, p *person, s *seat) {
 	if want == 0 && p.names[plain(name)] {
 		want = codeDeviceNameInUse
 	}
+	p.remind(s)
 	d, err := s.AddDevice(ctx, name, []string{client.DeviceMobile, client.DeviceDesktop}[c.rng.IntN(2)])
 	if c.expect(p, "add device", want, err) {
 		p.add(d.ID, name, 2)
@@ -346,6 +387,7 @@ func (c *town) loginPaper(ctx context.Context, p *person, _ *seat) {
 	if c.expect(p, "log in by paper key", want, err) {
 		p.add(a.Device.ID, name, 2)
 		p.seats = append(p.seats, &seat{a, p.links})
+		p.remind(p.seats[len(p.seats)-1]) // the key knows of the password only the half that makes the device
 	}
 }
 
@@ -547,13 +589,19 @@ func (c *town) look(p *person) {
 			fail("PGP key %s in version %d is active or not as it should not be", kid, version)
 		}
 	}
+	if u.PassphraseGeneration != p.generation {
+		fail("password generation %d, want %d", u.PassphraseGeneration, p.generation)
+	}
+	if err := c.lookRemotes(ctx, p); err != nil {
+		fail("%v", err)
+	}
 	follows, err := c.follows(ctx, p.uid)
 	if want := slices.Sorted(maps.Keys(c.mapKeys(p))); err != nil || !slices.Equal(follows, want) {
 		fail("follows %v, want %v: %v", follows, want, err)
 	}
 	for _, s := range p.seats {
 		if p.devices[s.Device.ID] && c.rng.IntN(len(p.seats)) == 0 {
-			if err := errors.Join(s.FetchPUKs(ctx, s.Device), second(s.DeviceEKs(ctx)), c.web(ctx, p, s)); err != nil {
+			if err := errors.Join(s.FetchPUKs(ctx, s.Device), second(s.DeviceEKs(ctx)), c.web(ctx, p, s), c.lookMails(ctx, p, s)); err != nil {
 				fail("by a device of their own: %v", err)
 			}
 			if len(s.PUKs) != p.puk {

@@ -66,6 +66,18 @@ type lab struct {
 // newLab is a place with an empty disk.
 func newLab(t testing.TB) *lab {
 	t.Helper()
+	return newLabOn(t, vfs.NewCrashableMem())
+}
+
+// newRoomyLab is a place whose disk nobody cuts the power of: for lives so long that
+// keeping what was synced apart, at each sync the whole file, would take most of the time.
+func newRoomyLab(t testing.TB) *lab {
+	t.Helper()
+	return newLabOn(t, vfs.NewMem())
+}
+
+func newLabOn(t testing.TB, mem *vfs.MemFS) *lab {
+	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +85,7 @@ func newLab(t testing.TB) *lab {
 	cfg := config.Default()
 	cfg.Data.Dir, cfg.Data.HighWater = "/srv/keystead", "/var/highwater"
 	cfg.HTTP.Listen, cfg.RPC.Listen, cfg.Ops.Listen = "127.0.0.1:0", "127.0.0.1:0", ""
-	l := &lab{mem: vfs.NewCrashableMem(), clock: clock.System(), time: clock.System(), key: key, cfg: cfg, log: slog.New(slog.DiscardHandler)}
+	l := &lab{mem: mem, clock: clock.System(), time: clock.System(), key: key, cfg: cfg, log: slog.New(slog.DiscardHandler)}
 	l.fs = l.mem
 	for _, dir := range []string{"/srv", "/var"} { // the operator made these long ago
 		if err := l.mem.MkdirAll(dir, 0o755); err != nil {

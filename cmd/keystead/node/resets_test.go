@@ -32,6 +32,10 @@ func (c *town) incarnation(p *person) {
 	p.names, p.nameOf = map[string]bool{}, map[client.DeviceID]string{}
 	p.follows, p.money, p.puk = map[client.UID][]string{}, nil, 0
 	p.paper, p.before, p.pgp = nil, len(p.devices), map[string]int{}
+	for _, m := range p.remotes {
+		c.drop(p, m)
+	}
+	p.remotes = nil
 	for who := range c.vouches {
 		if who.voucher == p.uid || who.vouchee == p.uid {
 			delete(c.vouches, who)
@@ -69,9 +73,6 @@ func (c *town) waitForReset(ctx context.Context, p *person, s *seat) {
 	c.expect(p, "cancel no reset", codeNotFound, a.CancelReset(ctx, a.Session))
 }
 
-// password is what everybody signs up with.
-func (p *person) password() *client.Stream { return client.CheapStream([]byte(p.name)) }
-
 func (c *town) beginAgain(ctx context.Context, p *person, a *client.Account) {
 	if err := a.ProvisionFirst(ctx, "device after all"); !c.expect(p, "first device after a reset", 0, err) {
 		return
@@ -90,6 +91,9 @@ func (c *town) remove(ctx context.Context, p *person, s *seat) {
 	s.Stream = p.password()
 	c.expect(p, "delete", 0, s.Delete(ctx))
 	c.gone[p.uid] = true
+	for len(p.mails) > 0 {
+		c.releaseMail(p, 0)
+	}
 	c.incarnation(p)
 	c.expect(p, "act after the deletion", codeBadSession, s.Follow(ctx, c.other(p)))
 	_, err := client.Login(ctx, c.verifier(), p.name, "", s.Stream)

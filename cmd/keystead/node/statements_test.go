@@ -46,6 +46,9 @@ func (c *town) said(p *person) []string {
 		out = append(out, ids...)
 	}
 	out = append(out, p.money...)
+	for _, m := range p.remotes {
+		out = append(out, m.id)
+	}
 	for who, v := range c.vouches {
 		if who.voucher == p.uid {
 			out = append(out, v.id)
@@ -70,6 +73,10 @@ func (c *town) forget(p *person, id string) {
 		}
 	}
 	p.money = slices.DeleteFunc(p.money, func(other string) bool { return other == id })
+	if m := p.remote(id); m != nil {
+		c.drop(p, m)
+		p.remotes = slices.DeleteFunc(p.remotes, func(other *remote) bool { return other == m })
+	}
 	for who, v := range c.vouches {
 		switch id {
 		case v.id:

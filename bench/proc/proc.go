@@ -29,7 +29,7 @@ import (
 const (
 	startPatience = 60 * time.Second // from start to open doors
 	stopPatience  = 30 * time.Second // from SIGTERM to the end; the server itself gives up after 15 s
-	verbPatience  = 5 * time.Minute  // of a verb such as verify
+	verbPatience  = 30 * time.Minute // of a verb such as verify, on a busy machine
 	stderrKept    = 64 << 10         // bytes of a process's standard error
 )
 

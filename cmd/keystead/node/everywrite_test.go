@@ -29,7 +29,7 @@ const standStill = 20 * time.Second
 // clean audit, and goes on.
 func TestEveryWriteFails(t *testing.T) {
 	t.Parallel()
-	step := figure(nthFlag, 23, 100)
+	step := figure(nthFlag, 31, 140)
 	for i, kind := range faultfs.Kinds {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
@@ -71,9 +71,11 @@ func testWriteFails(t *testing.T, n int, kind faultfs.Kind, quick bool) (how str
 		},
 	}
 	l.fs = d
-	b := &book{witness: strictWitness()}
+	b := newBook()
+	l.cfg.Reset.DelayOneDevice = 24 * time.Hour
+	bag := takeMail(t, l)
 	lives := make(chan error, 1)
-	go func() { lives <- twoLives(l, b, now) }()
+	go func() { lives <- twoLives(l, b, bag, now) }()
 	var err error
 	select {
 	case err = <-lives:
@@ -117,12 +119,12 @@ func (e *endedError) Error() string { return fmt.Sprintf("%s: %v", e.how, e.err)
 
 // twoLives runs a server twice and does everything once that writes. The error is an
 // endedError if a server did not start, or stopped.
-func twoLives(l *lab, b *book, now *clock.Fake) error {
+func twoLives(l *lab, b *book, bag *mailbag, now *clock.Fake) error {
 	r, err := l.start()
 	if err != nil {
 		return &endedError{"refused to start", err}
 	}
-	s := &scenario{r: r, b: b}
+	s := &scenario{r: r, b: b, bag: bag}
 	if err := s.end(s.firstLife()); err != nil {
 		return err
 	}
@@ -141,7 +143,9 @@ func twoLives(l *lab, b *book, now *clock.Fake) error {
 type scenario struct {
 	r          *run
 	b          *book
+	bag        *mailbag
 	alice, bob *client.Account
+	dora       *client.Account // who has lost her device
 	paper      *client.Stream
 	phrase     string
 }
@@ -195,10 +199,50 @@ func (s *scenario) signUp(me **client.Account, name string) func(context.Context
 		})
 		if err == nil {
 			*me = a
+			s.b.joined(a.UID)
 			s.b.addSession(s.r, a.UID, a.Session)
 			s.b.addLinks(a.UID, a.Posted)
 		}
 		return err
+	}
+}
+
+func (s *scenario) logIn(me **client.Account) func(context.Context) error {
+	return func(ctx context.Context) error {
+		a, err := client.Login(ctx, s.verifier(me), (*me).Username, "", (*me).Stream)
+		if err == nil {
+			*me = a
+			s.b.addSession(s.r, a.UID, a.Session)
+		}
+		return err
+	}
+}
+
+// mail asks for a change of mail addresses, which are as it says afterwards.
+func (s *scenario) mail(me **client.Account, endpoint, address, then string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return s.b.change((*me).UID, func(t *told) { t.mails = then }, func() error {
+			_, err := (*me).Server().PostJSON(ctx, endpoint, map[string]any{"email": address}, s.credential(*me))
+			return err
+		})
+	}
+}
+
+// credential is what an account has: a device, or a session.
+func (s *scenario) credential(a *client.Account) client.Credential {
+	if a.Device != nil {
+		return a.NIST(a.Device)
+	}
+	return a.Session
+}
+
+// reset ends an incarnation and begins the next one.
+func (s *scenario) reset(me **client.Account, how func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := s.b.change((*me).UID, func(t *told) { t.resets++ }, func() error { return how(ctx) }); err != nil {
+			return err
+		}
+		return (*me).ProvisionFirst(ctx, "device after all")
 	}
 }
 
@@ -257,6 +301,19 @@ func (s *scenario) firstLife() error {
 			return err
 		},
 		func(ctx context.Context) error { return s.notify(ctx, "first") },
+		s.mail(&s.alice, "email/add", "a1@example.org", mailRow("a1@example.org", false)),
+		s.mail(&s.alice, "email/add", "a2@example.org", mailRow("a1@example.org", false)+mailRow("a2@example.org", false)),
+		s.mail(&s.alice, "email/set-primary", "a2@example.org", mailRow("a2@example.org", false)+mailRow("a1@example.org", false)),
+		func(ctx context.Context) error { return s.bob.EnterReset(ctx, false) },
+		func(ctx context.Context) error { return s.bob.CancelReset(ctx, s.bob.NIST(s.bob.Device)) },
+		s.signUp(&s.dora, "dora"),
+		s.logIn(&s.dora),
+		func(ctx context.Context) error { return s.dora.EnterReset(ctx, true) },
+		func(ctx context.Context) error {
+			return s.b.change(s.alice.UID, func(t *told) { t.generation++ }, func() error {
+				return s.alice.ChangePassword(ctx, client.CheapStream([]byte("another")))
+			})
+		},
 	)
 }
 
@@ -265,13 +322,22 @@ func (s *scenario) secondLife() error {
 	return s.steps(
 		func(ctx context.Context) error { return s.r.beat(ctx) },
 		func(ctx context.Context) error { return s.r.sweep(ctx) },
-		func(ctx context.Context) (err error) {
-			s.alice, err = client.Login(ctx, s.verifier(&s.alice), "alice", "", client.CheapStream([]byte("alice")))
-			if err == nil {
-				s.b.addSession(s.r, s.alice.UID, s.alice.Session)
-			}
-			return err
+		s.logIn(&s.dora),
+		s.reset(&s.dora, func(ctx context.Context) error { return s.dora.FinishReset(ctx) }),
+		s.logIn(&s.alice),
+		func(ctx context.Context) error {
+			return s.b.change(s.alice.UID, func(t *told) {
+				t.mails = mailRow("a2@example.org", true) + mailRow("a1@example.org", false)
+			}, func() error {
+				path, err := s.bag.link(ctx, "a2@example.org", 1)
+				if err != nil {
+					return err
+				}
+				return s.r.verify(ctx, path)
+			})
 		},
+		s.mail(&s.alice, "email/delete", "a1@example.org", mailRow("a2@example.org", true)),
+		s.reset(&s.alice, func(ctx context.Context) error { return s.alice.Reset(ctx) }),
 		s.signUp(&s.bob, "charlie"),
 		func(ctx context.Context) (err error) {
 			s.phrase, _, err = s.bob.AddPaperKey(ctx, s.paper)
@@ -287,6 +353,9 @@ func (s *scenario) secondLife() error {
 		func(ctx context.Context) error {
 			_ = s.r.followRoots(ctx) // the server only complains in its log
 			return nil
+		},
+		func(ctx context.Context) error {
+			return s.b.change(s.dora.UID, func(t *told) { t.resets++ }, func() error { return s.dora.Delete(ctx) })
 		},
 	)
 }

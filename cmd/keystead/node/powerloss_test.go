@@ -2,18 +2,17 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/keystead/keystead/bench/client"
-	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/faultfs"
-	"github.com/keystead/keystead/merklehot/keyboxes"
 )
 
 const (
@@ -22,65 +21,6 @@ const (
 	// ekBadGeneration is the status code of a generation that is not the next one.
 	ekBadGeneration = 2900
 )
-
-// promise is something that a client has been told.
-type promise struct {
-	uid     client.UID
-	seqno   client.Seqno // with link: of a link
-	link    client.LinkID
-	session *client.Session
-	until   time.Time       // with session
-	device  client.DeviceID // with ek: of a device's ephemeral key
-	ek      int             // generation
-	userEK  int
-}
-
-// book is what all clients together have been told, in order.
-type book struct {
-	witness  *client.Witness
-	mu       sync.Mutex
-	promises []promise
-	group    uint64 // the newest that was published
-}
-
-func (b *book) published(group uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.group = max(b.group, group)
-}
-
-func (b *book) add(p ...promise) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.promises = append(b.promises, p...)
-}
-
-func (b *book) addLinks(u client.UID, links []*client.SignedLink) {
-	for _, l := range links {
-		b.add(promise{uid: u, seqno: l.Spec.Seqno, link: l.ID})
-	}
-}
-
-// sessionLife is less than what a session lives.
-const sessionLife = 20 * time.Hour
-
-func (b *book) addSession(r *run, u client.UID, s *client.Session) {
-	b.add(promise{uid: u, session: s, until: r.lab.time().Add(sessionLife)})
-}
-
-// page is the book at one moment.
-type page struct {
-	promises []promise
-	roots    []client.SeenRoot
-	group    uint64 // published by then
-}
-
-// page is the book now; the roots may be some more.
-func (b *book) page() page {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return page{promises: b.promises[:len(b.promises):len(b.promises)], roots: b.witness.Dump(), group: b.group}
-}
 
 // TestPowerLoss proves that a whole server keeps what it promised when the power goes
 // at any moment and takes none, some or all of what was not synced: a server on what is
@@ -103,7 +43,9 @@ func TestPowerLoss(t *testing.T) {
 
 func testPowerLoss(t *testing.T, rng *rand.Rand, percent, cuts int) {
 	l := newLab(t)
-	b := &book{witness: strictWitness()}
+	b := newBook()
+	bag := takeMail(t, l)
+	l.cfg.Reset.Delay, l.cfg.Reset.DelayOneDevice = 0, 0
 	var r atomic.Pointer[run]
 	cutter := &faultfs.Cutter[page]{
 		Mem: l.mem, RNG: rng, Percent: percent, OneIn: 30, Max: cuts,
@@ -127,7 +69,7 @@ func testPowerLoss(t *testing.T, rng *rand.Rand, percent, cuts int) {
 	var all names
 	var wg sync.WaitGroup
 	for range cutWorkers {
-		w := &worker{t: t, r: first, b: b, names: &all, rng: rand.New(rand.NewPCG(rng.Uint64(), 0))}
+		w := &worker{t: t, r: first, b: b, bag: bag, names: &all, rng: rand.New(rand.NewPCG(rng.Uint64(), 0))}
 		wg.Go(func() {
 			for !done.Load() && !t.Failed() {
 				w.step()
@@ -189,6 +131,8 @@ type worker struct {
 	tried int
 	// follows are whom the worker follows, by the id of the link's signature.
 	follows map[client.UID]string
+	bag     *mailbag
+	mails   []string // addresses, as mailRow puts them
 }
 
 // tapped is a way to the server that notes which links of an account were acknowledged,
@@ -223,12 +167,13 @@ func (w *worker) step() {
 			w.t.Errorf("sign up: %v", err)
 			return
 		}
-		w.me, w.follows = a, map[client.UID]string{}
+		w.me, w.follows, w.mails = a, map[client.UID]string{}, nil
+		w.b.joined(a.UID)
 		w.b.addSession(w.r, a.UID, a.Session)
 		w.b.addLinks(a.UID, a.Posted)
 		return
 	}
-	deeds := []func(context.Context) error{w.addPaper, w.addDevice, w.follow, w.follow, w.deviceEK, w.userEK, w.session, w.revoke, w.roll, w.revokeSig}
+	deeds := []func(context.Context) error{w.addPaper, w.addDevice, w.follow, w.follow, w.deviceEK, w.userEK, w.session, w.revoke, w.roll, w.revokeSig, w.reset, w.waitForReset, w.mail, w.mail, w.password}
 	if err := deeds[w.rng.IntN(len(deeds))](context.Background()); err != nil {
 		w.t.Errorf("%s: %v", w.me.Username, err)
 	}
@@ -307,125 +252,79 @@ func (w *worker) revokeSig(ctx context.Context) error {
 	return w.follow(ctx)
 }
 
-// check starts a server on what a crash left and compares it with what was promised.
-func (p page) check(l *lab, rng *rand.Rand) (err error) {
-	r, err := l.start()
-	if err != nil {
-		return fmt.Errorf("start: %w", err)
-	}
-	stopped := false
-	defer func() {
-		if !stopped {
-			err = errors.Join(err, r.stop())
-		}
-	}()
-	if err := r.audit(); err != nil {
-		return err
-	}
-	if err := p.holds(r, rng); err != nil {
-		return err
-	}
-	// And it goes on from there.
-	ctx := context.Background()
-	w := strictWitness()
-	if err := w.Merge(p.roots); err != nil {
-		return err
-	}
-	_, err = client.Signup(ctx, r.verifier(w), client.SignupOptions{
-		Name: "afterwards", Stream: client.CheapStream(nil), DeviceName: "the device",
-	})
-	if err != nil {
-		return fmt.Errorf("sign up afterwards: %w", err)
-	}
-	stopped = true
-	if err := r.stop(); err != nil {
-		return fmt.Errorf("stop: %w", err)
-	}
-	return l.rebuild(r.newest())
+// begin begins the next incarnation, as whoever has reset the account.
+func (w *worker) begin(ctx context.Context, a *client.Account) error {
+	w.me, w.follows = a, map[client.UID]string{}
+	return w.me.ProvisionFirst(ctx, fmt.Sprintf("after reset %d", w.tried))
 }
 
-// holds compares a server with what was promised, by the eyes of a strict client that
-// remembers every root.
-func (p page) holds(r *run, rng *rand.Rand) error {
-	ctx := context.Background()
-	v := r.store.View()
-	defer v.Close()
-	group, err := groupOf(v)
+func (w *worker) reset(ctx context.Context) error {
+	err := w.b.change(w.me.UID, func(t *told) { t.resets++ }, func() error { return w.me.Reset(ctx) })
 	if err != nil {
 		return err
 	}
-	if group < p.group {
-		return fmt.Errorf("group %d was published, the store ends with %d", p.group, group)
-	}
-	w := strictWitness()
-	if err := w.Merge(p.roots); err != nil {
-		return err
-	}
-	eyes := r.verifier(w)
-	newest, err := eyes.RefreshRoot(ctx)
-	if err != nil {
-		return fmt.Errorf("newest root: %w", err)
-	}
-	for i, seen := range p.roots {
-		if seen.Seqno > newest.Seqno {
-			return fmt.Errorf("root %d was seen, the newest is %d", seen.Seqno, newest.Seqno)
-		}
-		if i < len(p.roots)-5 && rng.IntN(len(p.roots)) > 5 {
-			continue
-		}
-		// The verifier compares it with the one that was seen.
-		if seen.Seqno < eyes.Server().FirstRoot {
-			continue
-		}
-		if _, err := eyes.RootAt(ctx, seen.Seqno); err != nil {
-			return fmt.Errorf("root %d, seen before: %w", seen.Seqno, err)
-		}
-	}
-	users := map[client.UID]*client.User{}
-	for _, made := range p.promises {
-		if users[made.uid] == nil {
-			if users[made.uid], err = eyes.LoadUser(ctx, made.uid, client.LoadOptions{}); err != nil {
-				return fmt.Errorf("load %s: %w", made.uid, err)
-			}
-		}
-		if err := made.holds(ctx, r, users[made.uid]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.begin(ctx, w.me)
 }
 
-// holds looks for what one promise was about.
-func (p promise) holds(ctx context.Context, r *run, u *client.User) error {
-	switch uid := kbsig.UID(p.uid); {
-	case p.seqno > 0:
-		if l := u.Link(p.seqno); l == nil || l.ID != p.link {
-			return fmt.Errorf("link %d of %s was acknowledged as %s and is not there", p.seqno, u.Username, p.link)
-		}
-	case p.session != nil:
-		if p.until.Before(r.lab.time()) {
-			return nil
-		}
-		if err := r.client.CheckSession(ctx, p.session); err != nil {
-			return fmt.Errorf("session of %s: %w", u.Username, err)
-		}
-	case p.ek > 0:
-		v := r.store.View()
-		defer v.Close()
-		if d := u.Family.Device(p.device); d == nil || d.Revoked {
-			return nil // its key went with it
-		}
-		ek, err := keyboxes.GetDeviceEK(v, uid, kbsig.DeviceID(p.device))
-		if err != nil || ek.Generation < p.ek {
-			return fmt.Errorf("device ephemeral key %d of %s is not there: %v", p.ek, u.Username, err)
-		}
-	case p.userEK > 0:
-		v := r.store.View()
-		defer v.Close()
-		ek, err := keyboxes.NewestUserEK(v, uid)
-		if err != nil || ek == nil || ek.Generation < p.userEK {
-			return fmt.Errorf("user ephemeral key %d of %s is not there: %v", p.userEK, u.Username, err)
-		}
+// waitForReset asks for a reset that waits, here for no time, and cancels it or does it.
+func (w *worker) waitForReset(ctx context.Context) error {
+	a, err := client.Login(ctx, w.me.Verifier, w.me.Username, "", w.me.Stream)
+	if err != nil {
+		return err
 	}
-	return nil
+	if err := a.EnterReset(ctx, true); err != nil {
+		return err
+	}
+	if w.rng.IntN(2) == 0 {
+		return w.me.CancelReset(ctx, w.me.NIST(w.me.Device))
+	}
+	err = w.b.change(w.me.UID, func(t *told) { t.resets++ }, func() error { return a.FinishReset(ctx) })
+	if err != nil {
+		return err
+	}
+	return w.begin(ctx, a)
 }
+
+func (w *worker) password(ctx context.Context) error {
+	next := client.CheapStream(fmt.Appendf(nil, "%s at %d", w.me.Username, w.tried))
+	return w.b.change(w.me.UID, func(t *told) { t.generation++ }, func() error { return w.me.ChangePassword(ctx, next) })
+}
+
+// mail adds, verifies, prefers or deletes a mail address.
+func (w *worker) mail(ctx context.Context) error {
+	next := slices.Clone(w.mails)
+	address := fmt.Sprintf("%s-%d@example.org", w.me.Username, w.tried)
+	ask := func() error { return w.me.AddMail(ctx, address, 0) }
+	switch kind := w.rng.IntN(5); {
+	case len(next) < 2 || kind == 0 && len(next) < accounts.MailsMax:
+		next = append(next, mailRow(address, false))
+	case kind == 1:
+		next[0], next[1] = next[1], next[0]
+		ask = func() error { return w.change(ctx, "email/set-primary", next[0]) }
+	case kind == 2:
+		gone := next[len(next)-1]
+		next = next[:len(next)-1]
+		ask = func() error { return w.change(ctx, "email/delete", gone) }
+	default:
+		i := w.rng.IntN(len(next))
+		path := w.bag.newest(mailOf(next[i]))
+		if path == "" || next[i] != mailRow(mailOf(next[i]), false) {
+			return nil // it is under way, or was used
+		}
+		next[i] = mailRow(mailOf(next[i]), true)
+		ask = func() error { return w.r.verify(ctx, path) }
+	}
+	err := w.b.change(w.me.UID, func(t *told) { t.mails = strings.Join(next, "") }, ask)
+	if err == nil {
+		w.mails = next
+	}
+	return err
+}
+
+func (w *worker) change(ctx context.Context, endpoint, row string) error {
+	_, err := w.me.Server().PostJSON(ctx, endpoint, map[string]any{"email": mailOf(row)}, w.me.NIST(w.me.Device))
+	return err
+}
+
+// mailOf is the address of a row.
+func mailOf(row string) string { return strings.Fields(row)[0] }

@@ -92,16 +92,6 @@ func (b *mailbag) link(ctx context.Context, to string, n int) (string, error) {
 	}
 }
 
-// newest is the newest path that was mailed to an address, empty if there is none.
-func (b *mailbag) newest(to string) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if have := b.links[to]; len(have) > 0 {
-		return have[len(have)-1]
-	}
-	return ""
-}
-
 // takeMail makes a mail server for a lab, which stands until the test ends: what servers
 // send is in the bag.
 func takeMail(t testing.TB, l *lab) *mailbag {

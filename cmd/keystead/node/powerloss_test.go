@@ -296,9 +296,9 @@ func (w *worker) mail(ctx context.Context) error {
 	address := fmt.Sprintf("%s-%d@example.org", w.me.Username, w.tried)
 	ask := func() error { return w.me.AddMail(ctx, address, 0) }
 	switch kind := w.rng.IntN(5); {
-	case len(next) < 2 || kind == 0 && len(next) < accounts.MailsMax:
+	case len(next) == 0 || kind == 0 && len(next) < accounts.MailsMax:
 		next = append(next, mailRow(address, false))
-	case kind == 1:
+	case kind == 1 && len(next) > 1:
 		next[0], next[1] = next[1], next[0]
 		ask = func() error { return w.change(ctx, "email/set-primary", next[0]) }
 	case kind == 2:
@@ -306,10 +306,13 @@ func (w *worker) mail(ctx context.Context) error {
 		next = next[:len(next)-1]
 		ask = func() error { return w.change(ctx, "email/delete", gone) }
 	default:
-		i := w.rng.IntN(len(next))
-		path := w.bag.newest(mailOf(next[i]))
-		if path == "" || next[i] != mailRow(mailOf(next[i]), false) {
-			return nil // it is under way, or was used
+		i := slices.IndexFunc(next, func(row string) bool { return row == mailRow(mailOf(row), false) })
+		if i < 0 {
+			return nil
+		}
+		path, err := w.bag.link(ctx, mailOf(next[i]), 1)
+		if err != nil {
+			return err
 		}
 		next[i] = mailRow(mailOf(next[i]), true)
 		ask = func() error { return w.r.verify(ctx, path) }

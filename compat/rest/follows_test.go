@@ -10,7 +10,7 @@ import (
 
 // TestFollowsEndWithResets proves that somebody who has thrown all keys away is no longer
 // in the list of those whom others follow, neither without keys nor with new ones, until
-// they follow again.
+// they follow again; and that her card counts what the list shows.
 func TestFollowsEndWithResets(t *testing.T) {
 	ctx := context.Background()
 	d := openDoor(t)
@@ -27,6 +27,11 @@ func TestFollowsEndWithResets(t *testing.T) {
 		step("list", err)
 		if got := strings.Contains(string(r.Field("users")), bob.UID.String()); got != want {
 			t.Errorf("alice follows bob: %v, want %v", got, want)
+		}
+		card, err := alice.Card(ctx, alice.UID)
+		step("card", err)
+		if got := card.FollowSummary.Following == 1; got != want {
+			t.Errorf("alice's card counts %d whom she follows, want %v", card.FollowSummary.Following, want)
 		}
 	}
 	step("follow", alice.Follow(ctx, bob.UID))

@@ -61,11 +61,11 @@ func userCard(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	following, followers, err := directory.FollowCounts(c.view(), uid)
+	following, err := c.followCount(uid, true)
 	if err != nil {
 		return nil, err
 	}
-	hidden, err := c.hiddenFollowers(uid)
+	followers, err := c.followCount(uid, false)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func userCard(c *call) (any, error) {
 		Blocked       bool    `json:"blocked"`
 		UserBlocks    blocks  `json:"user_blocks"`
 	}{
-		FollowSummary: summary{following, followers - len(hidden)},
+		FollowSummary: summary{following, followers},
 		Profile:       profile{FullName: acct.FullName, Location: acct.Location, Bio: acct.Bio},
 		TeamShowcase:  []any{},
 		Blocked:       mine.Chat,
@@ -129,6 +129,54 @@ func (c *call) hiddenFollowers(u kbsig.UID) (map[kbsig.UID]bool, error) {
 	return hidden, nil
 }
 
+// eachFollow calls fn for those who follow u, without those whom u hides, or, with
+// reverse, for those whom u follows; who was deleted, and whoever was reset after being
+// followed, is left out. It returns how many rows there are that it did not look at.
+func (c *call) eachFollow(u kbsig.UID, reverse bool, fn func(directory.Follow, *accounts.Account)) (beyond int, err error) {
+	list, beyond, err := directory.FollowList(c.view(), u, reverse)
+	if err != nil {
+		return 0, err
+	}
+	hidden := map[kbsig.UID]bool{}
+	if !reverse {
+		if hidden, err = c.hiddenFollowers(u); err != nil {
+			return 0, err
+		}
+	}
+	eldest, err := identity.EldestSeqno(c.view(), u)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range list {
+		if hidden[f.UID] {
+			continue
+		}
+		other, err := accounts.Get(c.view(), f.UID)
+		if err != nil {
+			return 0, err
+		}
+		if other.Status == accounts.StatusDeleted {
+			continue
+		}
+		if reverse && f.Eldest != 0 {
+			if eldest, err = identity.EldestSeqno(c.view(), f.UID); err != nil {
+				return 0, err
+			}
+		}
+		if !f.Stale(eldest) {
+			fn(f, other)
+		}
+	}
+	return beyond, nil
+}
+
+// followCount is how many rows a list has that eachFollow shows; of a list that is too
+// long to be shown, all that it does not show count.
+func (c *call) followCount(u kbsig.UID, reverse bool) (n int, err error) {
+	beyond, err := c.eachFollow(u, reverse, func(directory.Follow, *accounts.Account) { n++ })
+	return n + beyond, err
+}
+
 // listFollowers: GET user/list_followers_for_display: who follows a user, without those
 // whom the user hides, or with reverse whom the user follows.
 // client: go/libkb/sync_trackers.go:ServertrustTrackerSyncer.syncFromServer
@@ -141,44 +189,18 @@ func listFollowers(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	reverse := c.flag("reverse")
-	list, err := directory.FollowList(c.view(), uid, reverse)
-	if err != nil {
-		return nil, err
-	}
-	hidden := map[kbsig.UID]bool{}
-	if !reverse {
-		if hidden, err = c.hiddenFollowers(uid); err != nil {
-			return nil, err
-		}
-	}
 	type row struct {
 		UID      string `json:"uid"`
 		Username string `json:"username"`
 		FullName string `json:"fullName"`
 		LinkID   string `json:"linkID"`
 	}
-	eldest, err := identity.EldestSeqno(c.view(), uid)
+	users := []row{}
+	_, err = c.eachFollow(uid, c.flag("reverse"), func(f directory.Follow, other *accounts.Account) {
+		users = append(users, row{f.UID.String(), string(other.Name), other.FullName, f.Link.String()})
+	})
 	if err != nil {
 		return nil, err
-	}
-	users := []row{}
-	for _, f := range list {
-		if reverse {
-			if eldest, err = identity.EldestSeqno(c.view(), f.UID); err != nil {
-				return nil, err
-			}
-		}
-		if hidden[f.UID] || f.Stale(eldest) {
-			continue
-		}
-		other, err := accounts.Get(c.view(), f.UID)
-		if err != nil {
-			return nil, err
-		}
-		if other.Status != accounts.StatusDeleted {
-			users = append(users, row{f.UID.String(), string(other.Name), other.FullName, f.Link.String()})
-		}
 	}
 	return struct {
 		Users   []row `json:"users"`

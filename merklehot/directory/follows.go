@@ -42,27 +42,26 @@ func DropFollow(tx *store.Tx, a, b kbsig.UID) {
 	tx.Delete(keys.Follower(b, a))
 }
 
-// FollowList lists whom u follows, or else who follows u.
-func FollowList(r store.Reader, u kbsig.UID, following bool) ([]Follow, error) {
+// FollowList lists whom u follows, or else who follows u, and says how many more there
+// are than fit into a list.
+func FollowList(r store.Reader, u kbsig.UID, following bool) (list []Follow, beyond int, err error) {
 	lo := keys.Followers(u)
 	if following {
 		lo = keys.Follows(u)
 	}
-	var out []Follow
-	err := r.Scan(lo, keys.End(lo), func(_, v []byte) error {
+	err = r.Scan(lo, keys.End(lo), func(_, v []byte) error {
+		if len(list) == followListMax {
+			beyond++
+			return nil
+		}
 		f, err := store.Decode[Follow](v)
-		if err != nil {
-			return err
-		}
-		if out = append(out, f); len(out) >= followListMax {
-			return store.ErrStop
-		}
-		return nil
+		list = append(list, f)
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("follows of %s: %w", u, err)
+		return nil, 0, fmt.Errorf("follows of %s: %w", u, err)
 	}
-	return out, nil
+	return list, beyond, nil
 }
 
 // Follows reports whether a follows b.
@@ -86,18 +85,4 @@ func FollowsOf(r store.Reader, u kbsig.UID, n int) ([]kbsig.UID, error) {
 		return nil, fmt.Errorf("follows of %s: %w", u, err)
 	}
 	return out, nil
-}
-
-// FollowCounts counts whom u follows and who follows u.
-func FollowCounts(r store.Reader, u kbsig.UID) (following, followers int, err error) {
-	for _, c := range []struct {
-		lo []byte
-		n  *int
-	}{{keys.Follows(u), &following}, {keys.Followers(u), &followers}} {
-		err := r.Scan(c.lo, keys.End(c.lo), func(_, _ []byte) error { *c.n++; return nil })
-		if err != nil {
-			return 0, 0, fmt.Errorf("follow counts of %s: %w", u, err)
-		}
-	}
-	return following, followers, nil
 }

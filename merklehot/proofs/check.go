@@ -217,7 +217,7 @@ func announce(tx *store.Tx, u kbsig.UID) error {
 	if err != nil {
 		return err
 	}
-	followers, err := directory.FollowList(tx, u, false)
+	followers, _, err := directory.FollowList(tx, u, false)
 	if err != nil {
 		return err
 	}

@@ -168,13 +168,22 @@ func (a *Account) SearchUsers(ctx context.Context, text string, wanted int) ([]s
 type HomePage struct {
 	Version int64 `json:"version"`
 	Visits  int64 `json:"visits"`
-	Items   []struct {
+	// Announced is the version of the operator's announcements.
+	Announced int64 `json:"announcementsVersion"`
+	Items     []struct {
 		Badged bool `json:"badged"`
 		Data   struct {
 			T    int `json:"t"`
 			Todo *struct {
 				T int `json:"t"`
 			} `json:"todo"`
+			Announcement *struct {
+				ID           int64  `json:"id"`
+				ConfirmLabel string `json:"confirmLabel"`
+				Dismissable  bool   `json:"dismissable"`
+				Text         string `json:"text"`
+				URL          string `json:"url"`
+			} `json:"announcement"`
 			People *struct {
 				T        int           `json:"t"`
 				Followed *homeFollower `json:"followed"`
@@ -194,6 +203,22 @@ type homeFollower struct {
 	User struct {
 		Username string `json:"username"`
 	} `json:"user"`
+}
+
+// Announcements lists what the operator announces, what is new with a mark.
+func (p *HomePage) Announcements() (out []string) {
+	for _, i := range p.Items {
+		if a := i.Data.Announcement; a != nil {
+			out = append(out, a.Text+map[bool]string{true: "!"}[i.Badged])
+		}
+	}
+	return out
+}
+
+// DismissAnnouncement puts one away. client: go/home/home.go:Home.DismissAnnouncement
+func (a *Account) DismissAnnouncement(ctx context.Context, id int64) error {
+	_, err := a.Server().Post(ctx, "home/todo/skip", url.Values{"announcement": {strconv.FormatInt(id, 10)}}, a.NIST(a.Device))
+	return err
 }
 
 // Todos lists the things to do, badged ones with a mark.

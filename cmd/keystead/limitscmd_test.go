@@ -39,6 +39,7 @@ var noLimits = map[string]string{
 	"merklehot/sigchain.timeMax":         "the year 9999",
 	"cmd/keystead/config.clipBytesMax":   "what is quoted in a complaint",
 	"cmd/keystead.inviteLifetime":        "the default of a flag, which help tells",
+	"cmd/keystead.announcementLifetime":  "the default of a flag, which help tells",
 }
 
 // TestEveryLimitIsPrinted reads the constants of every package and proves that each

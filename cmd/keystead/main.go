@@ -102,7 +102,7 @@ func (a app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.serveCmd(), a.clientEnvCmd(), a.healthCmd(), a.verifyCmd(), a.adoptCmd(), a.inviteCmd(), a.sessionsCmd(), a.reloadCmd(), a.configCmd(), a.limitsCmd(), a.versionCmd())
+	root.AddCommand(a.serveCmd(), a.clientEnvCmd(), a.healthCmd(), a.verifyCmd(), a.adoptCmd(), a.inviteCmd(), a.announceCmd(), a.sessionsCmd(), a.reloadCmd(), a.configCmd(), a.limitsCmd(), a.versionCmd())
 	return root
 }
 

@@ -20,6 +20,7 @@ const homePollInterval = time.Hour
 const (
 	homeTodo      = home.ItemTodo
 	homePeople    = 2
+	homeAnnounced = home.ItemAnnouncement
 	homeFollowed  = 1
 	homeFollowers = 2
 	homeContact   = 3
@@ -38,6 +39,20 @@ type homeFollower struct {
 	FollowTime   int64    `json:"followTime"` // milliseconds
 	FollowedBack bool     `json:"followedBack"`
 	User         homeUser `json:"user"`
+}
+
+// homeAnnouncement is something that the operator announces. Its version is that of the
+// shape; the app link, to a part of the client, is none.
+// client: go/protocol/keybase1/home.go:HomeScreenAnnouncement
+type homeAnnouncement struct {
+	ID           int64  `json:"id"`
+	Version      int    `json:"version"`
+	AppLink      int    `json:"appLink"`
+	ConfirmLabel string `json:"confirmLabel"`
+	Dismissable  bool   `json:"dismissable"`
+	IconURL      string `json:"iconUrl"`
+	Text         string `json:"text"`
+	URL          string `json:"url"`
 }
 
 // homeItem is one item. Which members data has follows from its t.
@@ -75,7 +90,7 @@ func homePage(c *call) (any, error) {
 		FollowSuggestions    []suggestion `json:"followSuggestions"`
 		AnnouncementsVersion int64        `json:"announcementsVersion"`
 	}
-	out := reply{LastViewed: page.LastViewed, Version: page.Version, Visits: page.Visits, Items: homeItems(page), FollowSuggestions: []suggestion{}}
+	out := reply{LastViewed: page.LastViewed, Version: page.Version, Visits: page.Visits, Items: homeItems(page), FollowSuggestions: []suggestion{}, AnnouncementsVersion: page.Announced}
 	for _, a := range suggested {
 		out.FollowSuggestions = append(out.FollowSuggestions, c.suggestion(a))
 	}
@@ -98,6 +113,11 @@ func homeItems(page *home.Page) []homeItem {
 			ext["verifyAllEmail"] = map[string]any{"lastVerifyEmailDate": 0}
 		}
 		items = append(items, homeItem{t.Badged, map[string]any{"t": homeTodo, "todo": data}, map[string]any{"t": homeTodo, "todo": ext}})
+	}
+	for _, a := range page.Announcements {
+		items = append(items, homeItem{a.Badged, map[string]any{"t": homeAnnounced, "announcement": homeAnnouncement{
+			ID: a.ID, Version: 1, ConfirmLabel: a.Label, Dismissable: true, Text: a.Text, URL: a.Link,
+		}}, map[string]any{"t": homeAnnounced}})
 	}
 	person := func(badged bool, data map[string]any) {
 		items = append(items, homeItem{badged, map[string]any{"t": homePeople, "people": data}, map[string]any{"t": homePeople}})

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/keystead/keystead/bench/client"
+	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/people"
+	"github.com/keystead/keystead/engine/store"
 )
 
 func picture(t testing.TB, c color.Color) []byte {
@@ -272,4 +275,81 @@ func TestBotTokens(t *testing.T) {
 		}
 	}
 	wantStatus(t, alice.DeleteBotToken(ctx, token), 719)
+}
+
+// TestAnnouncements proves that what the operator announces stands on everybody's page,
+// marked until they have looked, and no longer when they put it away, it is withdrawn or
+// has ended; and that devices are told that there is something new when they look for it.
+func TestAnnouncements(t *testing.T) {
+	ctx := context.Background()
+	d := openDoor(t)
+	alice, bob := d.signUp(t, "alice"), d.signUp(t, "bobby")
+	must := mustOf(t)
+	announce := func(text string, lifetime time.Duration) (id int64) {
+		t.Helper()
+		must(d.store.Update(ctx, func(tx *store.Tx) error {
+			a, err := people.Announce(tx, people.Announcement{Text: text, Link: "https://example.org/"}, lifetime)
+			if err == nil {
+				id = a.ID
+			}
+			return err
+		}))
+		return id
+	}
+	var announced int64
+	page := func(a *client.Account, visit bool, want string) {
+		t.Helper()
+		p, err := a.Home(ctx, visit)
+		must(err)
+		if got := strings.Join(p.Announcements(), " "); got != want {
+			t.Errorf("announced: %q, not %q", got, want)
+		}
+		announced = p.Announced
+	}
+	poll := func(want int) {
+		t.Helper()
+		n := func() (n int) {
+			v := d.store.View()
+			defer v.Close()
+			must(v.Scan(keys.Events(), keys.End(keys.Events()), func(_, b []byte) error {
+				if strings.Contains(string(b), "home.update") {
+					n++
+				}
+				return nil
+			}))
+			return n
+		}
+		before := n()
+		_, err := alice.Server().Get(ctx, "home/poll", nil, alice.NIST(alice.Device))
+		must(err)
+		if got := n() - before; got != want {
+			t.Errorf("%d pieces of news of the page, not %d", got, want)
+		}
+	}
+	page(alice, true, "")
+	poll(0)
+	d.clock.Advance(time.Minute)
+	first := announce("first", 24*time.Hour)
+	before := announced
+	page(alice, false, "first!")
+	if announced <= before {
+		t.Errorf("version %d after %d", announced, before)
+	}
+	poll(1)
+	poll(0)
+	page(alice, true, "first!")
+	page(alice, false, "first")
+	d.clock.Advance(time.Minute)
+	second := announce("second", time.Hour)
+	page(alice, false, "second! first")
+	must(alice.DismissAnnouncement(ctx, first))
+	page(alice, false, "second!")
+	page(bob, false, "second! first!")
+	wantStatus(t, alice.DismissAnnouncement(ctx, 0), 100)
+	must(d.store.Update(ctx, func(tx *store.Tx) error { _, err := people.Withdraw(tx, second); return err }))
+	page(alice, false, "")
+	page(bob, false, "first!")
+	d.clock.Advance(25 * time.Hour)
+	page(bob, false, "")
+	poll(1)
 }

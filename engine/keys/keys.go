@@ -58,6 +58,7 @@
 //	t       sha256(token)                   token to sign up bots               engine/accounts
 //	j       uid                             encrypted wallet                    merklehot/keyboxes
 //	X       service, word, uid              search entry                        engine/people
+//	0x01    number                          announcement to everybody           engine/people
 //	r       seqno                           signed root                         merklehot/roots
 //	h       hash meta                       seqno                               merklehot/roots
 //	o       seqno                           what changed in a root              merklehot/roots

@@ -224,6 +224,10 @@ var rows = []row{
 	},
 	{"PushToken", 'Q', func(p parts) []byte { return PushToken(p.u, p.dev) }, fieldsOf(uid, device), nil},
 	{
+		"Announcement", 0x01, func(p parts) []byte { return Announcement(int64(p.n)) }, fieldsOf(seqno),
+		func(k []byte, p parts) bool { n, ok := AnnouncementOf(k); return ok && n == int64(p.n) },
+	},
+	{
 		"Event", 'G', func(p parts) []byte { return Event(int64(p.n)) }, fieldsOf(seqno),
 		func(k []byte, p parts) bool { n, ok := EventNumber(k); return ok && n == int64(p.n) },
 	},
@@ -321,6 +325,7 @@ var ranges = map[string]rangeOf{
 	"GregorOrder":     {"GregorPlace", 2, func(p parts) []byte { return GregorOrder(p.u, p.folder) }},
 	"GregorGroup":     {"GregorPlace", 3, func(p parts) []byte { return GregorGroup(p.u, p.folder, [8]byte(p.h32[:8])) }},
 	"PushTokens":      {"PushToken", 1, func(p parts) []byte { return PushTokens(p.u) }},
+	"Announcements":   {"Announcement", 0, func(parts) []byte { return Announcements() }},
 	"Events":          {"Event", 0, func(parts) []byte { return Events() }},
 	"EventCursors":    {"EventCursor", 0, func(parts) []byte { return EventCursors() }},
 	"Roots":           {"Root", 0, func(parts) []byte { return Roots() }},

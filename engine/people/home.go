@@ -38,8 +38,12 @@ type Home struct {
 	Acted int64 `codec:"a,omitempty"`
 	// Badged is how many badges the person's devices were told of.
 	Badged int `codec:"b,omitempty"`
-	// Dismissed are announcements that are not to be shown any more.
-	Dismissed []int `codec:"d,omitempty"`
+	// Dismissed are announcements that are not to be shown any more, and Unread those
+	// that the person's devices were told of as new. Announced is the version of the
+	// announcements that they were told of.
+	Dismissed []int   `codec:"d,omitempty"`
+	Unread    []int64 `codec:"ar,omitempty"`
+	Announced int64   `codec:"av,omitempty"`
 
 	Followers []NewFollower `codec:"f,omitempty"` // newest last
 	Contacts  []Contact     `codec:"c,omitempty"` // newest last

@@ -11,7 +11,7 @@
 //   - the search entries of a user are those of the profile, no more;
 //   - what comes from outside is bounded here, whoever calls.
 //
-// It writes the key families i, u, B and X of engine/keys, and in an account the profile
+// It writes the key families i, u, B, X and 0x01 of engine/keys, and in an account the profile
 // and the picture. It imports engine/accounts, engine/pictures, engine/keys and
 // engine/store.
 package people
@@ -53,6 +53,11 @@ func LimitRows() []limits.Row {
 		limits.Count("newFollowersMax", newFollowersMax, "followers", "remembered for a home page; the oldest make room"),
 		limits.Count("contactsMax", contactsMax, "contacts", "remembered for a home page; the oldest make room"),
 		limits.Bytes("contactBytesMax", contactBytesMax, "of a contact that a client found for a home page, encrypted"),
+		limits.Count("announcementsMax", announcementsMax, "announcements", "of the operator that are kept"),
+		limits.Bytes("announcementTextBytesMax", announcementTextBytesMax, "of an announcement"),
+		limits.Bytes("announcementLinkBytesMax", announcementLinkBytesMax, "of the address that it leads to"),
+		limits.Bytes("announcementLabelBytesMax", announcementLabelBytesMax, "of what stands on its button"),
+		limits.Time("announcementLifetimeMax", announcementLifetimeMax, "that an announcement is shown at most"),
 		limits.Count("dismissedMax", dismissedMax, "announcements", "that one person has dismissed; the oldest are forgotten"),
 	}
 }

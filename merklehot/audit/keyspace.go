@@ -105,6 +105,7 @@ var families = []family{
 	{name: "outbox place", key: keys.EventCursor("x"), fits: isConsumer},
 	{name: "picture", key: keys.Picture(zero.uid, [16]byte{}, 40), fits: isPicture},
 	{name: "home page", key: keys.Home(zero.uid), parts: "u", value: decodes[people.Home]},
+	{name: "announcement", key: keys.Announcement(1), parts: "n", value: decodes[people.Announcement]},
 	{name: "block", key: keys.Block(zero.uid, zero.uid), parts: "uu", value: decodes[people.Block]},
 	{name: "bot token", key: keys.BotToken([32]byte{}), parts: "h", value: decodes[kbsig.UID]},
 	{name: "wallet", key: keys.Wallet(zero.uid), parts: "u", value: decodes[keyboxes.Wallet]},

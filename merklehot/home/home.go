@@ -1,11 +1,14 @@
 // Package home makes a person's home page, computed from what is so: what there still is
 // to do (a paper key, an address to confirm, a picture, ...), who began to follow, whom
-// one might follow.
+// one might follow, what the operator announces.
 //
 // A thing to do disappears when it is done, however it was done, and the badge for it
 // rests for a day whenever the person did something that the page had asked for. Whoever
 // changes a fact that the page shows calls Refresh, Followed or Unfollowed in the same
 // transaction; what the person's devices must be told of the change goes out with it.
+//
+// Nobody is woken by an announcement: a client hears of it when it asks for its page, or
+// when it looks by itself whether there is a new one, which it does every hour.
 //
 // It promises that the page's version grows with every change of the page, and that
 // nobody whom the person blocked is on it. It writes nothing but the record of
@@ -55,13 +58,18 @@ func Skippable(t Todo) bool { return slices.Contains(skippable, t) }
 const (
 	// todosShownMax is how many things a page asks for at a time.
 	todosShownMax = 2
+	// announcementsShownMax is how many announcements a page shows at a time.
+	announcementsShownMax = 3
 	// badgeRest is how long no badge asks for the next thing after one was done.
 	badgeRest = 24 * time.Hour
 )
 
-// ItemTodo is the kind of the items that are things to do.
+// Kinds of items: things to do, and what the operator announces.
 // client: go/protocol/keybase1/home.go:HomeScreenItemType
-const ItemTodo = 1
+const (
+	ItemTodo         = 1
+	ItemAnnouncement = 3
+)
 
 // chain loads what a user's chain means.
 func chain(r store.Reader, u kbsig.UID) (*sigchain.State, error) {
@@ -108,8 +116,8 @@ func open(acct *accounts.Account, contact *accounts.Contact, st *sigchain.State,
 	return out
 }
 
-// shown are those of the open things that a page asks for.
-func shown(open []int) []int { return open[:min(len(open), todosShownMax)] }
+// first are those of the open things that a page asks for.
+func first(open []int) []int { return open[:min(len(open), todosShownMax)] }
 
 // badges is how many badges ask for something.
 func badges(h *people.Home, now time.Time) int {
@@ -168,15 +176,24 @@ func change(tx *store.Tx, u kbsig.UID, fn func(*people.Home) bool) error {
 	}
 	isNew, before := h.Open == nil && h.Version == 1, *h
 	changed := fn(h)
+	current, version, err := announced(tx, h, tx.Now())
+	if err != nil {
+		return err
+	}
+	if version != h.Announced {
+		changed, h.Announced = true, version
+	}
+	h.Unread = unread(current, h)
 	if changed {
 		h.Version++
 	}
 	h.Badged = badges(h, tx.Now())
-	if !changed && h.Badged == before.Badged && h.LastViewed == before.LastViewed && h.Acted == before.Acted && slices.Equal(h.Shown, before.Shown) {
+	same := !changed && h.Badged == before.Badged && h.LastViewed == before.LastViewed && slices.Equal(h.Unread, before.Unread)
+	if same && h.Acted == before.Acted && slices.Equal(h.Shown, before.Shown) {
 		return nil
 	}
 	people.PutHome(tx, u, h)
-	if !changed && h.Badged == before.Badged && h.LastViewed == before.LastViewed {
+	if same {
 		return nil
 	}
 	if err := tell(tx, u, h, "home.state"); err != nil || isNew || !changed {
@@ -193,9 +210,15 @@ func tell(tx *store.Tx, u kbsig.UID, h *people.Home, category string) error {
 		BadgeCountMap        map[int]map[string]int `json:"badge_count_map"`
 		LastViewedTime       int64                  `json:"last_viewed_time"`
 		AnnouncementsVersion int64                  `json:"announcements_version"`
-	}{h.Version, map[int]map[string]int{}, h.LastViewed, 0}
+	}{h.Version, map[int]map[string]int{}, h.LastViewed, h.Announced}
 	if h.Badged > 0 {
 		body.BadgeCountMap[ItemTodo] = map[string]int{fmt.Sprint(h.Open[0]): h.Badged}
+	}
+	for _, id := range h.Unread {
+		if body.BadgeCountMap[ItemAnnouncement] == nil {
+			body.BadgeCountMap[ItemAnnouncement] = map[string]int{}
+		}
+		body.BadgeCountMap[ItemAnnouncement][fmt.Sprint(id)] = 1
 	}
 	b, err := json.Marshal(body)
 	if err != nil {
@@ -243,6 +266,31 @@ func Skip(tx *store.Tx, u kbsig.UID, t Todo) error {
 		return err
 	}
 	return Refresh(tx, u)
+}
+
+// announced are the announcements that a person's page shows, newest first, and the
+// version of all announcements.
+func announced(r store.Reader, h *people.Home, now time.Time) (shown []people.Announcement, version int64, err error) {
+	all, version, err := people.Announcements(r)
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := len(all) - 1; i >= 0 && len(shown) < announcementsShownMax; i-- {
+		if a := all[i]; a.Open(now) && !slices.Contains(h.Dismissed, int(a.ID)) {
+			shown = append(shown, a)
+		}
+	}
+	return shown, version, nil
+}
+
+// unread are those of them that were made after the person last looked.
+func unread(shown []people.Announcement, h *people.Home) (ids []int64) {
+	for _, a := range shown {
+		if a.CTime > h.LastViewed {
+			ids = append(ids, a.ID)
+		}
+	}
+	return ids
 }
 
 // Dismiss notes that a person has read an announcement.

@@ -30,6 +30,7 @@ const (
 func LimitRows() []limits.Row {
 	return []limits.Row{
 		limits.Count("todosShownMax", todosShownMax, "things to do", "on a home page at a time"),
+		limits.Count("announcementsShownMax", announcementsShownMax, "announcements", "on a home page at a time"),
 		limits.Time("badgeRest", badgeRest, "without a badge on the home page after something was done"),
 		limits.Count("followersShownMax", followersShownMax, "followers", "named in one item of a home page; the others are counted"),
 		limits.Time("followersShownFor", followersShownFor, "that a new follower stays on a home page"),
@@ -49,6 +50,15 @@ type Page struct {
 	// first.
 	Unseen, Seen Followers
 	Contacts     []ContactItem
+	// Announcements are newest first; Announced is the version of all that there are.
+	Announcements []AnnouncementItem
+	Announced     int64
+}
+
+// AnnouncementItem is something that the operator announces.
+type AnnouncementItem struct {
+	people.Announcement
+	Badged bool
 }
 
 // TodoItem is a thing to do.
@@ -101,7 +111,7 @@ func PageOf(r store.Reader, u kbsig.UID, now time.Time) (*Page, *people.Home, er
 	current := *h
 	current.Open = open(acct, contact, st, h.Skipped)
 	badged := badges(&current, now)
-	for i, t := range shown(current.Open) {
+	for i, t := range first(current.Open) {
 		item := TodoItem{Todo: Todo(t), Badged: i < badged}
 		if item.Todo == TodoVerifyEmail {
 			item.Email = contact.UnverifiedMail()
@@ -110,6 +120,14 @@ func PageOf(r store.Reader, u kbsig.UID, now time.Time) (*Page, *people.Home, er
 	}
 	if err := p.addFollowers(r, u, h, now); err != nil {
 		return nil, nil, err
+	}
+	shown, version, err := announced(r, h, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.Announced = version
+	for _, a := range shown {
+		p.Announcements = append(p.Announcements, AnnouncementItem{a, a.CTime > h.LastViewed})
 	}
 	for i := len(h.Contacts) - 1; i >= 0; i-- {
 		p.Contacts = append(p.Contacts, ContactItem{h.Contacts[i], h.Contacts[i].Time > h.LastViewed})

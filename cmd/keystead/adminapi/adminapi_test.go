@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -44,6 +45,7 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	methods := Invitations{Store: s.store, Rand: s.rand, Clock: s.clock.Now, Policy: accounts.SignupInvitation}.Methods()
+	maps.Copy(methods, Announcements{Store: s.store, Clock: s.clock.Now}.Methods())
 	methods["panic"] = func(context.Context, json.RawMessage) (any, error) { panic("on purpose") }
 	ln, err := Listen(s.dir)
 	if err != nil {

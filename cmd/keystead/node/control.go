@@ -78,6 +78,7 @@ func (n *node) reload() []adminapi.ReloadedDoor {
 func aboutStore(w World, st *store.Store, cfg config.Config) adminapi.Methods {
 	methods := adminapi.Methods{}
 	maps.Copy(methods, adminapi.Invitations{Store: st, Rand: w.Rand, Clock: w.Clock, Policy: accounts.SignupPolicy(cfg.Signup.Policy)}.Methods())
+	maps.Copy(methods, adminapi.Announcements{Store: st, Clock: w.Clock}.Methods())
 	maps.Copy(methods, adminapi.Sessions{Store: st, Clock: w.Clock}.Methods())
 	return methods
 }

@@ -12,39 +12,39 @@ type Kind int
 
 // Kinds of refusal.
 const (
-	KindNone          Kind = iota
-	KindInput              // a field or a shape that cannot be read
-	KindSignature          // packet or signature, forward or reverse
-	KindWrongKey           // signed by a key that may not sign here
-	KindOldSeqno           // not the next link of the chain as it stands now; clients try again
-	KindOrder              // quotes a root that proves too little; clients try again
-	KindRatchet            // does not commit to the hidden chain as it is; clients try again
-	KindGeneration         // key generation, or its recipients, as they were before; clients try again
-	KindMismatch           // parts of one post disagree with each other
-	KindBatch              // links that may not be posted together
-	KindSection            // a section that the type must have or must not have
-	KindPermission         // the signer may not do that
-	KindMembership         // members that cannot be so
-	KindOwnerOnly          // wants an owner
-	KindSubteamOwner       // a subteam with an owner
-	KindAdminChain         // the admin section names no place where the signer became admin
-	KindInvite             // an invitation that cannot be so
-	KindInviteCancel       // cancels an invitation that is not active
-	KindInviteDone         // completes an invitation that is not active, or nobody's
-	KindName               // a name that does not fit
-	KindExists             // the name is taken
-	KindReserved           // the name is kept
-	KindUserName           // the name is a user's
-	KindNoTeam             // no such team
-	KindDeleted            // the team is no more
-	KindChildren           // live subteams are left
-	KindImplicit           // not in an implicit team
-	KindImplicitRole       // a role that implicit teams do not have
-	KindBoxes              // boxes that cannot be so
-	KindNoLease            // takes power away without a lease that covers it
-	KindLeased             // somebody is taking away what this rests on
-	KindTooMany            // a limit of this server
-	KindCorrupt            // stored bytes that do not decode: not the client's fault
+	KindNone         Kind = iota
+	KindInput             // a field or a shape that cannot be read
+	KindSignature         // packet or signature, forward or reverse
+	KindWrongKey          // signed by a key that may not sign here
+	KindOldSeqno          // not the next link of the chain as it stands now; clients try again
+	KindOrder             // quotes a root that proves too little; clients try again
+	KindRatchet           // does not commit to the hidden chain as it is; clients try again
+	KindGeneration        // key generation, or its recipients, as they were before; clients try again
+	KindMismatch          // parts of one post disagree with each other
+	KindBatch             // links that may not be posted together
+	KindSection           // a section that the type must have or must not have
+	KindPermission        // the signer may not do that
+	KindMembership        // members that cannot be so
+	KindOwnerOnly         // wants an owner
+	KindSubteamOwner      // a subteam with an owner
+	KindAdminChain        // the admin section names no place where the signer became admin
+	KindInvite            // an invitation that cannot be so
+	KindInviteCancel      // cancels an invitation that is not active
+	KindInviteDone        // completes an invitation that is not active, or nobody's
+	KindName              // a name that does not fit
+	KindExists            // the name is taken
+	KindReserved          // the name is kept
+	KindUserName          // the name is a user's
+	KindNoTeam            // no such team
+	KindDeleted           // the team is no more
+	KindChildren          // live subteams are left
+	KindImplicit          // not in an implicit team
+	KindImplicitRole      // a role that implicit teams do not have
+	KindBoxes             // boxes that cannot be so
+	KindNoLease           // takes power away without a lease that covers it
+	KindLeased            // somebody is taking away what this rests on
+	KindTooMany           // a limit of this server
+	KindCorrupt           // stored bytes that do not decode: not the client's fault
 )
 
 // KindInfo is a row of the table from kinds to the statuses stock clients know.

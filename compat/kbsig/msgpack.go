@@ -27,6 +27,9 @@ const (
 	mpFixMap = 0x80
 	mpFixArr = 0x90
 	mpFixStr = 0xa0
+	mpStr8   = 0xd9
+	mpArr16  = 0xdc
+	mpArr32  = 0xdd
 )
 
 // msgpackReader reads canonical msgpack front to back. Each method accepts only
@@ -187,6 +190,62 @@ func (r *msgpackReader) binOf(n int, what string) []byte {
 	return b
 }
 
+// str consumes text of at most max bytes, which is below 256.
+func (r *msgpackReader) str(max int, what string) string {
+	lead := r.lead(what)
+	if r.err != nil {
+		return ""
+	}
+	n, least := int(lead&31), 0
+	switch {
+	case lead&^31 == mpFixStr:
+	case lead == mpStr8:
+		least = 32
+		if b := r.take(1, what); b != nil {
+			n = int(b[0])
+		}
+	default:
+		r.off--
+		r.fail(what + ": text expected")
+	}
+	if r.err == nil && (n < least || n > max) {
+		r.fail(what + ": length out of form or range")
+	}
+	return string(r.take(n, what))
+}
+
+// array consumes the head of an array of at most max elements.
+func (r *msgpackReader) array(max int, what string) int {
+	lead := r.lead(what)
+	if r.err != nil {
+		return 0
+	}
+	n, least := int(lead&15), 0
+	switch {
+	case lead&^15 == mpFixArr:
+	case lead == mpArr16:
+		least = 16
+		if b := r.take(2, what); b != nil {
+			n = int(binary.BigEndian.Uint16(b))
+		}
+	case lead == mpArr32:
+		least = 1 << 16
+		if b := r.take(4, what); b != nil {
+			n = int(binary.BigEndian.Uint32(b))
+		}
+	default:
+		r.off--
+		r.fail(what + ": list expected")
+	}
+	if r.err == nil && (n < least || n > max) {
+		r.fail(what + ": length out of form or range")
+	}
+	if r.err != nil {
+		return 0
+	}
+	return n
+}
+
 // end reports the first error, or bytes left over.
 func (r *msgpackReader) end() error {
 	if r.err == nil && r.off != len(r.buf) {
@@ -197,6 +256,25 @@ func (r *msgpackReader) end() error {
 
 func appendText(dst []byte, s string) []byte {
 	return append(append(dst, mpFixStr|byte(len(s))), s...)
+}
+
+// appendStr appends text of less than 256 bytes.
+func appendStr(dst []byte, s string) []byte {
+	if len(s) < 32 {
+		return appendText(dst, s)
+	}
+	return append(append(dst, mpStr8, byte(len(s))), s...)
+}
+
+// appendArray appends the head of an array.
+func appendArray(dst []byte, n int) []byte {
+	switch {
+	case n < 16:
+		return append(dst, mpFixArr|byte(n))
+	case n <= math.MaxUint16:
+		return binary.BigEndian.AppendUint16(append(dst, mpArr16), uint16(n))
+	}
+	return binary.BigEndian.AppendUint32(append(dst, mpArr32), uint32(n))
 }
 
 func appendUint(dst []byte, v uint64) []byte {

@@ -8,10 +8,62 @@ import (
 
 // Prefixes of the hidden chains of teams and of the blind tree over them.
 const (
-	prefixBlindLeaf = "0B"
-	prefixBlindPage = "0D"
-	prefixBlindRoot = "0R"
+	prefixHiddenLink  = "0h"
+	prefixHiddenChain = "0H"
+	prefixTeamRatchet = "0f"
+	prefixBlindLeaf   = "0B"
+	prefixBlindPage   = "0D"
+	prefixBlindRoot   = "0R"
 )
+
+// HiddenLink is the key of one hidden link of a team.
+func HiddenLink(t kbsig.TeamID, n kbsig.Seqno) []byte {
+	return cat2(prefixHiddenLink, t[:], be64(uint64(n)))
+}
+
+// HiddenLinks is the prefix of a team's hidden links, oldest first.
+func HiddenLinks(t kbsig.TeamID) []byte { return cat2(prefixHiddenLink, t[:]) }
+
+// AllHiddenLinks is the prefix of the hidden links of all teams.
+func AllHiddenLinks() []byte { return []byte(prefixHiddenLink) }
+
+// HiddenLinkOf reads team and number out of a HiddenLink key.
+func HiddenLinkOf(k []byte) (t kbsig.TeamID, n kbsig.Seqno, ok bool) {
+	if len(k) != 26 || string(k[:2]) != prefixHiddenLink {
+		return t, 0, false
+	}
+	return kbsig.TeamID(k[2:18]), kbsig.Seqno(binary.BigEndian.Uint64(k[18:])), true
+}
+
+// HiddenChain is the key of what a team's hidden chain means.
+func HiddenChain(t kbsig.TeamID) []byte { return cat2(prefixHiddenChain, t[:]) }
+
+// HiddenChains is the prefix of these, in the order of teams.
+func HiddenChains() []byte { return []byte(prefixHiddenChain) }
+
+// HiddenChainOf reads the team out of a HiddenChain key.
+func HiddenChainOf(k []byte) (t kbsig.TeamID, ok bool) {
+	if len(k) != 18 || string(k[:2]) != prefixHiddenChain {
+		return t, false
+	}
+	return kbsig.TeamID(k[2:]), true
+}
+
+// TeamRatchet is the key of what explains a ratchet in a visible link of a team.
+func TeamRatchet(t kbsig.TeamID, h kbsig.Ratchet) []byte {
+	return cat2(prefixTeamRatchet, t[:], h[:])
+}
+
+// TeamRatchets is the prefix of a team's ratchets.
+func TeamRatchets(t kbsig.TeamID) []byte { return cat2(prefixTeamRatchet, t[:]) }
+
+// TeamRatchetOf reads team and ratchet out of a TeamRatchet key.
+func TeamRatchetOf(k []byte) (t kbsig.TeamID, h kbsig.Ratchet, ok bool) {
+	if len(k) != 50 || string(k[:2]) != prefixTeamRatchet {
+		return t, h, false
+	}
+	return kbsig.TeamID(k[2:18]), kbsig.Ratchet(k[18:]), true
+}
 
 // BlindLeaf is the key of what the blind tree says about a team as of root n; of one
 // team, newer versions come first.

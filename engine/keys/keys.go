@@ -64,6 +64,9 @@
 //	o       seqno                           what changed in a root              merklehot/roots
 //	l       tree, id, ^seqno                leaf value                          merklehot/tree
 //	e       tree, depth, prefix, ^seqno     children of a node that changed     merklehot/tree
+//	0h      team, seqno                     hidden link as received             merklehot/hidden
+//	0H      team                            hidden chain state                  merklehot/hidden
+//	0f      team, ratchet                   what explains a ratchet             merklehot/hidden
 //	0B      team, ^seqno                    hidden tail in the blind tree       merklehot/blindtree
 //	0D      depth, prefix, ^seqno           page of the blind tree              merklehot/blindtree
 //	0R      seqno                           version of the blind tree           merklehot/blindtree

@@ -23,16 +23,12 @@ const (
 const (
 	// LinkRotateKeyHidden is the one link type of hidden chains of teams.
 	LinkRotateKeyHidden LinkType = 81
-	// SeqTypeTeamPrivateHidden is the chain that such links stand in.
-	SeqTypeTeamPrivateHidden = 17
 
-	sig3Version       = 3
-	sig3Prefix        = "Keybase-Sigchain-3\x00"
-	sig3EntropyBytes  = 16 // what stock clients draw
-	appKeyXOR         = 1
-	seedCheckVersion  = 1
-	ptkReader         = 0
-	seqTypeTeamParent = 3 // the visible chain of a team that may have a hidden one
+	sig3Version      = 3
+	sig3Prefix       = "Keybase-Sigchain-3\x00"
+	appKeyXOR        = 1
+	seedCheckVersion = 1
+	ptkReader        = 0
 )
 
 // ErrSig3 reports bytes that are no hidden link that every client takes.
@@ -167,7 +163,7 @@ func DecodeSig3Outer(raw []byte) (*Sig3Outer, error) {
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSig3, err)
 	}
-	if version != sig3Version || typ != LinkRotateKeyHidden || chain != SeqTypeTeamPrivateHidden {
+	if version != sig3Version || typ != LinkRotateKeyHidden || chain != SeqTypeTeamHidden {
 		return nil, fmt.Errorf("version %d, type %d, chain %d: %w", version, typ, chain, ErrSig3)
 	}
 	if o.Seqno < 1 || (o.Seqno == 1) != o.Prev.IsZero() {
@@ -184,7 +180,7 @@ func (o *Sig3Outer) Encode() []byte {
 	} else {
 		b = appendBin(b, o.Prev[:])
 	}
-	b = append(appendBin(b, o.Inner[:]), byte(LinkRotateKeyHidden), SeqTypeTeamPrivateHidden)
+	b = append(appendBin(b, o.Inner[:]), byte(LinkRotateKeyHidden), SeqTypeTeamHidden)
 	return append(appendBool(b, o.IgnoreIfUnsupported), mpNil)
 }
 
@@ -241,7 +237,7 @@ func DecodeSig3Inner(raw []byte) (*Sig3Inner, error) {
 	if err := r.end(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSig3, err)
 	}
-	if chain != seqTypeTeamParent || in.Parent.Seqno < 1 {
+	if chain != SeqTypeSemiprivate || in.Parent.Seqno < 1 {
 		return nil, fmt.Errorf("a parent in chain %d: %w", chain, ErrSig3)
 	}
 	return in, in.check()
@@ -256,6 +252,9 @@ func (in *Sig3Inner) check() error {
 		}
 	}
 	if _, err := ParseUID(in.Signer.UID.String()); err != nil {
+		return fmt.Errorf("%w: %w", ErrSig3, err)
+	}
+	if _, err := ParseTeamID(in.Team.String()); err != nil {
 		return fmt.Errorf("%w: %w", ErrSig3, err)
 	}
 	if p.Generation < 1 || in.Signer.Eldest < 1 || in.RootSeqno < 1 {
@@ -352,7 +351,7 @@ func (in *Sig3Inner) encode(reverse bool) []byte {
 	b = appendUint(appendText(b, "c"), uint64(in.RootCtime))
 	b = appendBin(appendText(b, "h"), in.RootHash[:])
 	b = appendUint(appendText(b, "s"), uint64(in.RootSeqno))
-	b = in.Parent.append(appendText(b, "p"), seqTypeTeamParent)
+	b = in.Parent.append(appendText(b, "p"), SeqTypeSemiprivate)
 	b = append(appendText(b, "s"), mpFixMap|3)
 	b = appendUint(appendText(b, "e"), uint64(in.Signer.Eldest))
 	b = appendBin(appendText(b, "k"), in.KID[:])

@@ -31,7 +31,7 @@ type Blinding struct {
 // client: go/teams/hidden/ratchet.go:RatchetBlind.compute
 func RatchetOf(t Sig3Tail, key [32]byte) Ratchet {
 	m := hmac.New(sha512.New, key[:])
-	m.Write(t.append(nil, SeqTypeTeamPrivateHidden))
+	m.Write(t.append(nil, SeqTypeTeamHidden))
 	return Ratchet(m.Sum(nil)[:32])
 }
 
@@ -66,7 +66,7 @@ func ParseBlindings(s string) ([]Blinding, error) {
 		if r.err != nil {
 			break
 		}
-		if chain != SeqTypeTeamPrivateHidden || version != 1 || b.Tail.Seqno < 1 || RatchetOf(b.Tail, b.Key) != b.Ratchet {
+		if chain != SeqTypeTeamHidden || version != 1 || b.Tail.Seqno < 1 || RatchetOf(b.Tail, b.Key) != b.Ratchet {
 			return nil, fmt.Errorf("blinding key of hidden link %d, chain %d, version %d, does not give its ratchet: %w", b.Tail.Seqno, chain, version, ErrSig3)
 		}
 		out = append(out, b)
@@ -85,7 +85,7 @@ func EncodeBlindings(list []Blinding) string {
 	b := appendArray(make([]byte, 0, 5+len(list)*blindingBytes), len(list))
 	for i := range list {
 		l := &list[i]
-		b = l.Tail.append(appendText(append(b, mpFixMap|3), "b"), SeqTypeTeamPrivateHidden)
+		b = l.Tail.append(appendText(append(b, mpFixMap|3), "b"), SeqTypeTeamHidden)
 		b = append(appendText(b, "r"), mpFixMap|2)
 		b = appendBin(appendText(b, "k"), l.Key[:])
 		b = appendBin(appendText(b, "r"), l.Ratchet[:])

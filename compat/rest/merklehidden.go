@@ -16,14 +16,10 @@ type hiddenJSON struct {
 	LastBlindRootHash string       `json:"last_blind_root_hash,omitempty"` // if the root carries none
 }
 
-// isTeam tells ids of teams from those of users by their last byte.
-// client: go/protocol/keybase1/extras.go:TEAMID_PRIVATE_SUFFIX
+// isTeam tells ids of teams from those of users.
 func isTeam(id *tree.ID) bool {
-	switch id[len(id)-1] {
-	case 0x24, 0x25, 0x2e, 0x2f:
-		return true
-	}
-	return false
+	_, err := kbsig.ParseTeamID(id.String())
+	return err == nil
 }
 
 // addHidden adds what root at proves about a team's hidden chain. Clients take the

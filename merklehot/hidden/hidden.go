@@ -80,7 +80,7 @@ type WireLink struct {
 
 // Parse reads a posted hidden link and checks all that needs no state.
 func Parse(p Posted) (*Link, error) {
-	if p.Type != linkType || p.SeqType != kbsig.SeqTypeTeamPrivateHidden || p.Version != sig3Version || p.SigInner != "" {
+	if p.Type != linkType || p.SeqType != kbsig.SeqTypeTeamHidden || p.Version != sig3Version || p.SigInner != "" {
 		return nil, refuse(KindInput, "an item of type %.40q, chain %d, version %d is no hidden rotation", p.Type, p.SeqType, p.Version)
 	}
 	s, err := kbsig.ParseSig3(p.Inner, p.Outer, p.Sig)

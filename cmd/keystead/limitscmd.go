@@ -39,6 +39,7 @@ import (
 	"github.com/keystead/keystead/kbfsblocks/tlf"
 	"github.com/keystead/keystead/merklehot/archive"
 	"github.com/keystead/keystead/merklehot/audit"
+	"github.com/keystead/keystead/merklehot/consent"
 	"github.com/keystead/keystead/merklehot/directory"
 	"github.com/keystead/keystead/merklehot/home"
 	"github.com/keystead/keystead/merklehot/identity"
@@ -81,6 +82,7 @@ func limitRooms() []limitRoom {
 		{"merklehot/pvl", "Their programs", pvl.LimitRows()},
 		{"merklehot/rooter", "Networks for tests", rooter.LimitRows()},
 		{"merklehot/directory", "People", directory.LimitRows()},
+		{"merklehot/consent", "Who may come near", consent.LimitRows()},
 		{"merklehot/vouches", "The web of trust", vouches.LimitRows()},
 		{"merklehot/keyboxes", "Encrypted keys and wallets", keyboxes.LimitRows()},
 		{"merklehot/home", "Home pages", home.LimitRows()},

@@ -5,6 +5,7 @@
 package directory
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/keystead/keystead/compat/kbsig"
@@ -66,6 +67,18 @@ func FollowList(r store.Reader, u kbsig.UID, following bool) (list []Follow, bey
 
 // Follows reports whether a follows b.
 func Follows(r store.Reader, a, b kbsig.UID) (bool, error) { return store.Has(r, keys.Follow(a, b)) }
+
+// FollowsNow is Follows, of the incarnation of b that eldest began.
+func FollowsNow(r store.Reader, a, b kbsig.UID, eldest kbsig.Seqno) (bool, error) {
+	f, err := store.Load[Follow](r, keys.Follow(a, b))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("follow of %s by %s: %w", b, a, err)
+	}
+	return !f.Stale(eldest), nil
+}
 
 // FollowsOf lists at most n of the people whom u follows, by their ids.
 func FollowsOf(r store.Reader, u kbsig.UID, n int) ([]kbsig.UID, error) {

@@ -102,8 +102,11 @@ var errPack = errors.New("malformed msgpack")
 
 // unpack decodes one whole value into nil, bool, int64, []byte, string, []any or
 // []packField. Callers that need canonical bytes re-encode and compare.
-func unpack(b []byte) (any, error) {
-	u := unpacker{b}
+func unpack(b []byte) (any, error) { return unpackUpTo(b, packElementsMax) }
+
+// unpackUpTo is unpack of what may have more elements.
+func unpackUpTo(b []byte, elements int) (any, error) {
+	u := unpacker{b, elements}
 	v, err := u.value(0)
 	if err != nil {
 		return nil, err
@@ -114,7 +117,10 @@ func unpack(b []byte) (any, error) {
 	return v, nil
 }
 
-type unpacker struct{ b []byte }
+type unpacker struct {
+	b   []byte
+	max int // elements per array or map
+}
 
 func (u *unpacker) take(n int) ([]byte, error) {
 	if n < 0 || n > len(u.b) {
@@ -198,7 +204,7 @@ func (u *unpacker) text(n int) (any, error) {
 }
 
 func (u *unpacker) elements(n, depth int) (any, error) {
-	if n > packElementsMax {
+	if n > u.max {
 		return nil, fmt.Errorf("%d elements: %w", n, errPack)
 	}
 	out := make([]any, 0, n)
@@ -213,7 +219,7 @@ func (u *unpacker) elements(n, depth int) (any, error) {
 }
 
 func (u *unpacker) fields(n, depth int) (any, error) {
-	if n > packElementsMax {
+	if n > u.max {
 		return nil, fmt.Errorf("%d fields: %w", n, errPack)
 	}
 	out := make([]packField, 0, n)

@@ -39,11 +39,12 @@ const (
 	lossPatience     = 30 * time.Second // for a message that was acknowledged
 )
 
-// Open files that are not connections: of this process, and of the server, which
-// leaves a share of its own to its other door.
+// Open files that are not connections of devices: of this process, and of the server,
+// which keeps some for its store and some for its other door.
 const (
 	filesKept       = 512
 	serverFilesKept = 1024
+	serverRESTKept  = 1024
 )
 
 type options struct {
@@ -79,14 +80,14 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	return o.run(ctx, out)
 }
 
-// fit makes the crowd as large as the machine allows. The server gives the push door
-// three quarters of its files.
+// fit makes the crowd as large as the machine allows.
 func (o *options) fit(out io.Writer) error {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("ask how many files may be open: %w", err)
 	}
-	most := min(int(files.Max)-filesKept, (int(files.Max)-serverFilesKept)*3/4)
+	share := int(files.Max) - serverFilesKept
+	most := min(int(files.Max)-filesKept, share-min(share/4, serverRESTKept))
 	if want := o.idle + o.busy; want > most {
 		fmt.Fprintf(out, "the machine allows a process %d open files: %d connections instead of %d\n", files.Max, most, want)
 		o.busy = o.busy * most / want

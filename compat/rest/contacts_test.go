@@ -297,7 +297,7 @@ func TestPhones(t *testing.T) {
 	if a := find(); !strings.Contains(a, `"user":null`) {
 		t.Errorf("somebody is found by a private number: %s", a)
 	}
-	if a := w.want(0, "alice", get, "user/phone_numbers", nil); !strings.Contains(a, `"verified":false,"superseded":true,"visibility":1`) {
+	if a := w.want(0, "alice", get, "user/phone_numbers", nil); !strings.Contains(a, `"verified":true,"superseded":true,"visibility":1`) {
 		t.Errorf("not superseded: %s", a)
 	}
 	w.want(0, "bobby", post, "user/phone_number_visibility", js{"phone_number": n, "visibility": 1})

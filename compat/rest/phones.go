@@ -70,7 +70,7 @@ func phoneNumbers(c *call) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, number{p.Number, p.Verified != 0, gone, int(p.Visibility), p.Added / 1000})
+		list = append(list, number{p.Number, p.Verified != 0 || gone && p.Lost != 0, gone, int(p.Visibility), p.Added / 1000})
 	}
 	return struct {
 		PhoneNumbers []number `json:"phone_numbers"`

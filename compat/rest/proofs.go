@@ -223,7 +223,7 @@ var assertions = map[string][]string{
 }
 
 // byProof finds who has proven a name, which the query gives under its service:
-// github=alice. client: go/libkb/assertion.go:AssertionSocial.ToLookup
+// github=alice. Nobody is nil. client: go/libkb/assertion.go:AssertionSocial.ToLookup
 func (c *call) byProof() (*accounts.Account, error) {
 	for k, v := range c.http.QueryArgs().All() {
 		key, name := string(k), strings.TrimSpace(string(v))
@@ -242,7 +242,7 @@ func (c *call) byProof() (*accounts.Account, error) {
 			return accounts.Get(c.view(), uid)
 		}
 	}
-	return nil, status.Missing("user")
+	return nil, nil
 }
 
 // userServiceMaps: POST user/service_maps: the names that people have proven at

@@ -184,9 +184,10 @@ func (c *call) lookupOne(acct *accounts.Account, err error) (any, error) {
 	}{u}, nil
 }
 
-// lookupMany answers a resolver, to whom nobody found is NOT_FOUND, or a machine that
-// asks for several names at once and gets a row for each, null if there is nobody.
-// Assertions about proofs of kinds that nobody can have made yet find nobody.
+// lookupMany answers a resolver, or a machine that asks for several names at once and
+// gets a row for each, null if there is nobody. To a resolver a name or an id that nobody
+// has is NOT_FOUND; that nobody has proven something is an empty list, since that is
+// what may be invited to a team. client: go/libkb/resolve.go:resolveURLViaServerLookup
 func (c *call) lookupMany() ([]*userJSON, error) {
 	if c.has("usernames") {
 		return c.lookupRows(strings.Split(c.raw("usernames"), ","))
@@ -209,7 +210,9 @@ func (c *call) lookupMany() ([]*userJSON, error) {
 		}
 		acct, err = accounts.ByName(c.view(), n)
 	default:
-		acct, err = c.byProof()
+		if acct, err = c.byProof(); err == nil && acct == nil {
+			return []*userJSON{}, nil
+		}
 	}
 	if err != nil {
 		return nil, err

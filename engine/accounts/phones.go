@@ -43,6 +43,7 @@ type Phone struct {
 	Visibility Visibility `codec:"v"`
 	Added      int64      `codec:"ct"`           // unix milliseconds
 	Verified   int64      `codec:"vt,omitempty"` // unix milliseconds; 0: not
+	Lost       int64      `codec:"vl,omitempty"` // Verified until somebody else had verified it
 
 	Salt  [16]byte `codec:"s"` // of Code
 	Code  [32]byte `codec:"c"` // hash of the code that was sent
@@ -198,7 +199,7 @@ func supersede(tx *store.Tx, u kbsig.UID, number string) error {
 	if p.searchable() {
 		publish(tx, u, number, false)
 	}
-	p.Verified = 0
+	p.Verified, p.Lost = 0, p.Verified
 	putContact(tx, u, c)
 	return tell(tx, u, "phone.superseded", "phone", number)
 }

@@ -6,6 +6,7 @@ import "github.com/keystead/keystead/engine/limits"
 func LimitRows() []limits.Row {
 	return []limits.Row{
 		limits.Count("doorConnectionsMax", doorConnectionsMax, "connections", "of the REST door; fewer where the machine allows few open files"),
+		limits.Count("doorConnectionsScarce", doorConnectionsScarce, "connections", "of the REST door where the machine allows too few open files for all devices"),
 		limits.Count("devicesMax", devicesMax, "connections", "of the push door; fewer where the machine allows few open files"),
 		limits.Bytes("serviceBytesMax", serviceBytesMax, "of a file about a service at which people prove names"),
 		limits.Bytes("logsBytesMax", logsBytesMax, "of logs of clients that are kept for the operator; the oldest make room"),

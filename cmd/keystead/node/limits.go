@@ -16,25 +16,35 @@ const (
 	// descriptorsKept are left to the store and the rest of the process, of those
 	// that the machine allows; the doors share the others.
 	descriptorsKept = 1024
+	// doorConnectionsScarce is enough for the REST door where there are not enough for
+	// all: one that only waits makes room there, and a device that is turned away
+	// hears of nothing.
+	doorConnectionsScarce = 1024
 	// doorConnectionsMin is a door's share even where the machine allows less.
 	doorConnectionsMin = 64
 )
 
-// connections is how many connections the doors may have: of the descriptors that the
-// machine allows, the push door gets three quarters, whose connections last. A store
-// that finds no descriptor left stops the server, so the doors must not take the last.
+// connections is how many connections the doors may have.
 func (n *node) connections() (rest, push int) {
 	allowed, known := descriptors()
 	if !known {
 		return doorConnectionsMax, devicesMax
 	}
-	share := max(allowed-descriptorsKept, 0)
-	rest, push = min(share/4, doorConnectionsMax), min(share-share/4, devicesMax)
+	rest, push = split(allowed)
 	if rest < doorConnectionsMax || push < devicesMax {
-		rest, push = max(rest, doorConnectionsMin), max(push, doorConnectionsMin)
 		n.log.Warn("the machine allows few open files, so the doors take fewer connections", "files", allowed, "rest", rest, "push", push)
 	}
 	return rest, push
+}
+
+// split shares out the descriptors that the machine allows. A store that finds none left
+// stops the server, so the doors must not take the last. Of the others the push door,
+// whose connections last, gets all but what the REST door needs.
+func split(allowed int) (rest, push int) {
+	share := max(allowed-descriptorsKept, 0)
+	push = min(share-min(share/4, doorConnectionsScarce), devicesMax)
+	rest = min(share-push, doorConnectionsMax)
+	return max(rest, doorConnectionsMin), max(push, doorConnectionsMin)
 }
 
 // everybody is all addresses: whom the limits of a server in devel mode spare.

@@ -22,6 +22,19 @@ func isTeam(id *tree.ID) bool {
 	return err == nil
 }
 
+// supportsHidden: GET team/supports_hidden_chain. Every private team may rotate its key
+// in a hidden chain, so the answer tells nothing about who exists; public ones rotate
+// in the visible chain alone. client: go/teams/hidden/hidden.go:featureGateForTeamFromServer
+func supportsHidden(c *call) (any, error) {
+	team, err := parsed(c, "id", kbsig.ParseTeamID)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Support bool `json:"support"`
+	}{!team.Public()}, nil
+}
+
 // addHidden adds what root at proves about a team's hidden chain. Clients take the
 // absence of a team that never was, too.
 func (c *call) addHidden(out *hiddenJSON, team tree.ID, at kbsig.Seqno) error {

@@ -105,6 +105,10 @@ type boxedWallet struct {
 
 var walletHandle = &codec.MsgpackHandle{WriteExt: true}
 
+// walletVersion is the form of wallets that clients write, and the only one that they
+// read. client: go/stellar/bundle/boxer.go:BoxAndEncode
+const walletVersion = 2
+
 // unpack reads base64 of msgpack, all of it.
 func unpack(s string, into any) ([]byte, error) {
 	if s == "" || len(s) > walletPartBytesMax {
@@ -184,7 +188,7 @@ func (w *Wallet) advance(generation int64, primary string, p WalletPost) error {
 		return ErrWalletRevision
 	case string(visible.Prev) != string(w.Hash):
 		return ErrWalletPrev
-	case len(visible.Accounts) == 0, len(visible.Accounts) > walletAccountsMax:
+	case len(visible.Accounts) == 0, len(visible.Accounts) > walletAccountsMax, p.Version != walletVersion:
 		return ErrWalletInput
 	}
 	accounts, used, primaries := make([]WalletAccount, 0, len(visible.Accounts)), 0, 0

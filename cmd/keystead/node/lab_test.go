@@ -38,6 +38,7 @@ var (
 	cutsFlag  = flag.Int("cuts", 0, "TestPowerLoss: how often the power is cut")
 	nthFlag   = flag.Int("nth", 0, "TestEveryWriteFails: every n-th write operation fails; 1: each")
 	stepsFlag = flag.Int("steps", 0, "TestHistories: steps of all accounts together")
+	sceneFlag = flag.String("scene", ".*", "TestMutants: only scenes whose name this matches as a whole")
 	mutFlag   = flag.Int("mutants", 0, "TestMutants: about how many mutants are tried")
 )
 

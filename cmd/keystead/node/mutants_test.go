@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/keystead/keystead/bench/client"
 	"github.com/keystead/keystead/engine/faultfs"
+	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 )
@@ -26,6 +28,10 @@ type scene struct {
 	endpoint string
 	// ask sends it; it is held back.
 	ask func(context.Context, *cast) error
+	// before makes what it needs besides the cast.
+	before func(context.Context, *cast) error
+	devel  bool // the server is in devel mode
+	hasty  bool // resets do not wait
 }
 
 // cast is who takes part in a scene: somebody with two devices who follows another.
@@ -36,113 +42,117 @@ type cast struct {
 	vouch      string // of alice for bob, likewise
 	lease      string
 	gpg        *client.PGPKey // of alice
+	// What scenes make for themselves, all of alice:
+	asked    *client.Account // with the session that asked for a reset
+	proof    string          // the id of the statement
+	botToken string
 }
 
-var scenes = []scene{
-	{"sign up", "signup", func(ctx context.Context, c *cast) error {
+var signedScenes = []scene{
+	{name: "sign up", endpoint: "signup", ask: func(ctx context.Context, c *cast) error {
 		_, err := client.Signup(ctx, c.alice.Verifier, client.SignupOptions{Name: "charlie", Stream: client.CheapStream([]byte{1}), DeviceName: "desk"})
 		return err
 	}},
-	{"log in", "login", func(ctx context.Context, c *cast) error {
+	{name: "log in", endpoint: "login", ask: func(ctx context.Context, c *cast) error {
 		_, err := client.Login(ctx, c.alice.Verifier, "alice", "", client.CheapStream([]byte("alice")))
 		return err
 	}},
-	{"first device", "key/multi", func(ctx context.Context, c *cast) error {
+	{name: "first device", endpoint: "key/multi", ask: func(ctx context.Context, c *cast) error {
 		_, err := client.Signup(ctx, c.alice.Verifier, client.SignupOptions{Name: "charlie", Stream: client.CheapStream([]byte{1}), DeviceName: "desk"})
 		return err
 	}},
-	{"device halves", "device/update", func(ctx context.Context, c *cast) error {
+	{name: "device halves", endpoint: "device/update", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.alice.AddDevice(ctx, "phone", client.DeviceMobile)
 		return err
 	}},
-	{"another device", "key/multi", func(ctx context.Context, c *cast) error {
+	{name: "another device", endpoint: "key/multi", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.alice.AddDevice(ctx, "phone", client.DeviceMobile)
 		return err
 	}},
-	{"new session", "new_session", func(ctx context.Context, c *cast) error {
+	{name: "new session", endpoint: "new_session", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.alice.NewSession(ctx)
 		return err
 	}},
-	{"lease over keys", "downgrade/key", func(ctx context.Context, c *cast) error { return c.alice.RevokeDevice(ctx, c.tablet.ID) }},
-	{"revoke a device", "key/multi", func(ctx context.Context, c *cast) error { return c.alice.RevokeDevice(ctx, c.tablet.ID) }},
-	{"roll", "key/multi", func(ctx context.Context, c *cast) error { return c.alice.RollPUK(ctx) }},
-	{"follow", "follow", func(ctx context.Context, c *cast) error { return c.bob.Follow(ctx, c.alice.UID) }},
-	{"unfollow", "follow", func(ctx context.Context, c *cast) error { return c.alice.Unfollow(ctx, c.bob.UID) }},
-	{"lease over signatures", "downgrade/sig", func(ctx context.Context, c *cast) error { return c.alice.RevokeSigs(ctx, c.follow) }},
-	{"revoke a signature", "sig/revoke", func(ctx context.Context, c *cast) error { return c.alice.RevokeSigs(ctx, c.follow) }},
-	{"cancel a lease", "downgrade/cancel", func(ctx context.Context, c *cast) error {
+	{name: "lease over keys", endpoint: "downgrade/key", ask: func(ctx context.Context, c *cast) error { return c.alice.RevokeDevice(ctx, c.tablet.ID) }},
+	{name: "revoke a device", endpoint: "key/multi", ask: func(ctx context.Context, c *cast) error { return c.alice.RevokeDevice(ctx, c.tablet.ID) }},
+	{name: "roll", endpoint: "key/multi", ask: func(ctx context.Context, c *cast) error { return c.alice.RollPUK(ctx) }},
+	{name: "follow", endpoint: "follow", ask: func(ctx context.Context, c *cast) error { return c.bob.Follow(ctx, c.alice.UID) }},
+	{name: "unfollow", endpoint: "follow", ask: func(ctx context.Context, c *cast) error { return c.alice.Unfollow(ctx, c.bob.UID) }},
+	{name: "lease over signatures", endpoint: "downgrade/sig", ask: func(ctx context.Context, c *cast) error { return c.alice.RevokeSigs(ctx, c.follow) }},
+	{name: "revoke a signature", endpoint: "sig/revoke", ask: func(ctx context.Context, c *cast) error { return c.alice.RevokeSigs(ctx, c.follow) }},
+	{name: "cancel a lease", endpoint: "downgrade/cancel", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.alice.Server().Post(ctx, "downgrade/cancel", url.Values{"downgrade_lease_id": {c.lease}}, c.alice.NIST(c.alice.Device))
 		return err
 	}},
-	{"device ephemeral key", "user/device_ek", func(ctx context.Context, c *cast) error {
+	{name: "device ephemeral key", endpoint: "user/device_ek", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.alice.PostDeviceEK(ctx, c.alice.Device)
 		return err
 	}},
-	{"user ephemeral key", "user/user_ek", func(ctx context.Context, c *cast) error {
+	{name: "user ephemeral key", endpoint: "user/user_ek", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.alice.PostUserEK(ctx)
 		return err
 	}},
-	{"clone token", "device/clone_detection_token", func(ctx context.Context, c *cast) error {
+	{name: "clone token", endpoint: "device/clone_detection_token", ask: func(ctx context.Context, c *cast) error {
 		_, _, err := c.alice.CloneToken(ctx, c.alice.Device, [16]byte{1}, [16]byte{2})
 		return err
 	}},
-	{"prove", "sig/post", func(ctx context.Context, c *cast) error {
+	{name: "prove", endpoint: "sig/post", ask: func(ctx context.Context, c *cast) error {
 		_, _, err := c.alice.Prove(ctx, "github", "alice")
 		return err
 	}},
-	{"currency", "sig/post", func(ctx context.Context, c *cast) error {
+	{name: "currency", endpoint: "sig/post", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.alice.Currency(ctx, "bitcoin", "3J98t1WpEZ73CNmQviecrnyiWrnqRhWNLy", "")
 		return err
 	}},
-	{"currency instead", "sig/post", func(ctx context.Context, c *cast) error {
+	{name: "currency instead", endpoint: "sig/post", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.alice.Currency(ctx, "zcash.t", "t1c3Ebc6FBbWuirNrjJ6HbS4KHLb6Dbh5xL", c.follow)
 		return err
 	}},
-	{"rename", "sig/post", func(ctx context.Context, c *cast) error {
+	{name: "rename", endpoint: "sig/post", ask: func(ctx context.Context, c *cast) error {
 		return c.alice.RenameDevice(ctx, c.tablet.ID, "another name")
 	}},
-	{"wallet", "key/multi", func(ctx context.Context, c *cast) error {
+	{name: "wallet", endpoint: "key/multi", ask: func(ctx context.Context, c *cast) error {
 		return c.alice.SetWallet(ctx, client.NewSigningKey(client.Seed{7}))
 	}},
-	{"vouch", "sig/multi", func(ctx context.Context, c *cast) error {
+	{name: "vouch", endpoint: "sig/multi", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.bob.Vouch(ctx, c.alice.Me, "we met <here> & there", "")
 		return err
 	}},
-	{"vouch again", "sig/multi", func(ctx context.Context, c *cast) error {
+	{name: "vouch again", endpoint: "sig/multi", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.alice.Vouch(ctx, c.bob.Me, "we met again", c.vouch)
 		return err
 	}},
-	{"react", "sig/multi", func(ctx context.Context, c *cast) error {
+	{name: "react", endpoint: "sig/multi", ask: func(ctx context.Context, c *cast) error {
 		_, err := c.bob.React(ctx, c.vouch, true)
 		return err
 	}},
-	{"change the password", "passphrase/replace", func(ctx context.Context, c *cast) error {
+	{name: "change the password", endpoint: "passphrase/replace", ask: func(ctx context.Context, c *cast) error {
 		return c.alice.ChangePassword(ctx, client.CheapStream([]byte("another")))
 	}},
-	{"recover the password", "passphrase/sign", func(ctx context.Context, c *cast) error {
+	{name: "recover the password", endpoint: "passphrase/sign", ask: func(ctx context.Context, c *cast) error {
 		return c.alice.RecoverPassword(ctx, c.tablet, client.CheapStream([]byte("another")))
 	}},
-	{"repair a half", "device/update_lks_client_half", func(ctx context.Context, c *cast) error {
+	{name: "repair a half", endpoint: "device/update_lks_client_half", ask: func(ctx context.Context, c *cast) error {
 		return c.alice.RepairClientHalf(ctx, c.tablet)
 	}},
-	{"reset", "nuke", func(ctx context.Context, c *cast) error { return c.alice.Reset(ctx) }},
-	{"delete", "delete", func(ctx context.Context, c *cast) error { return c.alice.Delete(ctx) }},
-	{"ask for a reset", "autoreset/enter", func(ctx context.Context, c *cast) error { return c.alice.EnterReset(ctx, false) }},
-	{"lockdown", "account/lockdown", func(ctx context.Context, c *cast) error { return c.alice.SetLockdown(ctx, true) }},
-	{"add a mail address", "email/add", func(ctx context.Context, c *cast) error { return c.alice.AddMail(ctx, "a1@example.org", 1) }},
-	{"sign a mail address", "account/email_update_signed", func(ctx context.Context, c *cast) error {
+	{name: "reset", endpoint: "nuke", ask: func(ctx context.Context, c *cast) error { return c.alice.Reset(ctx) }},
+	{name: "delete", endpoint: "delete", ask: func(ctx context.Context, c *cast) error { return c.alice.Delete(ctx) }},
+	{name: "ask for a reset", endpoint: "autoreset/enter", ask: func(ctx context.Context, c *cast) error { return c.alice.EnterReset(ctx, false) }},
+	{name: "lockdown", endpoint: "account/lockdown", ask: func(ctx context.Context, c *cast) error { return c.alice.SetLockdown(ctx, true) }},
+	{name: "add a mail address", endpoint: "email/add", ask: func(ctx context.Context, c *cast) error { return c.alice.AddMail(ctx, "a1@example.org", 1) }},
+	{name: "sign a mail address", endpoint: "account/email_update_signed", ask: func(ctx context.Context, c *cast) error {
 		return c.alice.ReplaceMail(ctx, "a1@example.org")
 	}},
-	{"add a PGP key", "key/add", func(ctx context.Context, c *cast) error { return c.bob.AddPGP(ctx, c.gpg) }},
-	{"update a PGP key", "key/add", func(ctx context.Context, c *cast) error {
+	{name: "add a PGP key", endpoint: "key/add", ask: func(ctx context.Context, c *cast) error { return c.bob.AddPGP(ctx, c.gpg) }},
+	{name: "update a PGP key", endpoint: "key/add", ask: func(ctx context.Context, c *cast) error {
 		k, err := c.gpg.Version(2)
 		if err != nil {
 			return err
 		}
 		return c.alice.UpdatePGP(ctx, k)
 	}},
-	{"revoke a PGP key", "key/multi", func(ctx context.Context, c *cast) error { return c.alice.RevokePGP(ctx, c.gpg.KID) }},
-	{"links by sig/multi", "sig/multi", func(ctx context.Context, c *cast) error {
+	{name: "revoke a PGP key", endpoint: "key/multi", ask: func(ctx context.Context, c *cast) error { return c.alice.RevokePGP(ctx, c.gpg.KID) }},
+	{name: "links by sig/multi", endpoint: "sig/multi", ask: func(ctx context.Context, c *cast) error {
 		c.bob.EditPost = nil
 		l, err := c.linkOf(ctx, c.bob.Follow, c.alice.UID)
 		if err != nil {
@@ -170,9 +180,12 @@ func (c *cast) linkOf(ctx context.Context, deed func(context.Context, client.UID
 	return c.bob.Sent[0], nil
 }
 
+// harm is a row of what may be taken.
+type harm struct{ scene, path, what, why string }
+
 // harmless are the mutants that a server may take, by scene, place and change; each row
 // says why. Everything else must be refused.
-var harmless = []struct{ scene, path, what, why string }{
+var harmless = []harm{
 	// Any request.
 	{`.*`, `path`, `no suffix|double slash|dots`, "the same endpoint, written otherwise"},
 	{`.*`, `X-.*`, `double`, "the first counts, which is the right one"},
@@ -263,7 +276,7 @@ const (
 )
 
 func isHarmless(scene string, m mutant) bool {
-	for _, h := range harmless {
+	for _, h := range slices.Concat(harmless, freeHarmless) {
 		if match(h.scene, scene) && match(h.path, m.path) && match(h.what, m.what) {
 			return true
 		}
@@ -279,6 +292,8 @@ func match(re, s string) bool { return regexp.MustCompile(`^(?:` + re + `)$`).Ma
 // afterwards. What the list allows leaves a clean audit.
 func TestMutants(t *testing.T) {
 	t.Parallel()
+	scenes := slices.Concat(signedScenes, freeScenes)
+	scenes = slices.DeleteFunc(scenes, func(s scene) bool { return !match(*sceneFlag, s.name) })
 	stages := make([]*stage, len(scenes))
 	total := 0
 	for i, sc := range scenes {
@@ -316,6 +331,10 @@ func setScene(t *testing.T, sc scene) *stage {
 	t.Helper()
 	ctx := t.Context()
 	l := newLab(t)
+	l.cfg.Devel = sc.devel
+	if sc.hasty {
+		l.cfg.Reset.Delay, l.cfg.Reset.DelayOneDevice = 0, 0
+	}
 	r := l.mustStart(t)
 	srv := r.server()
 	hold := &holder{RoundTripper: srv.HTTP.Transport}
@@ -350,6 +369,10 @@ func setScene(t *testing.T, sc scene) *stage {
 	must(err)
 	c.lease = strings.Trim(string(reply.Field("downgrade_lease_id")), `"`)
 
+	if sc.before != nil {
+		must(sc.before(ctx, c))
+	}
+
 	hold.endpoint = sc.endpoint
 	if err := sc.ask(ctx, c); !errors.Is(err, errHeld) {
 		t.Fatalf("scene %s: %v", sc.name, err)
@@ -373,7 +396,8 @@ func (s *stage) reset(t *testing.T) {
 	s.group = s.groupNow(t)
 }
 
-// settle waits until the news of what was done before has been delivered, which writes.
+// settle waits until the news of what was done before has been delivered, and the mail
+// has left, which writes.
 func (s *stage) settle(t *testing.T) {
 	t.Helper()
 	for left := true; left && t.Context().Err() == nil; {
@@ -383,6 +407,10 @@ func (s *stage) settle(t *testing.T) {
 			left = true
 			return store.ErrStop
 		})
+		for _, kind := range []string{"mail", "sms"} {
+			n, errCount := jobs.Count(v, kind, "", 1)
+			left, err = left || n > 0, errors.Join(err, errCount)
+		}
 		v.Close()
 		if err != nil {
 			t.Fatal(err)

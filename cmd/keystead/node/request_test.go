@@ -93,8 +93,11 @@ func (m mutant) of(q request) request {
 // bit of theirs flipped.
 func (q request) mutants() []mutant {
 	out := q.frame()
-	if strings.HasPrefix(q.contentType, "application/json") {
+	switch {
+	case strings.HasPrefix(q.contentType, "application/json"):
 		return append(out, q.jsonMutants()...)
+	case strings.HasPrefix(q.contentType, "multipart/form-data"):
+		return append(out, q.partMutants()...)
 	}
 	return append(out, q.formMutants()...)
 }
@@ -203,7 +206,7 @@ func values(v string) []value {
 	case err == nil && len(packet) > 40:
 		put("url alphabet", base64.URLEncoding.EncodeToString(packet))
 		put("no padding", strings.TrimRight(v, "="))
-		put("broken lines", v[:60]+"\n"+v[60:])
+		put("broken lines", v[:len(v)/2]+"\n"+v[len(v)/2:])
 		put("byte before", base64.StdEncoding.EncodeToString(append([]byte{0}, packet...)))
 		put("byte after", base64.StdEncoding.EncodeToString(append(slices.Clone(packet), 0)))
 		for at := range 8 * len(packet) {

@@ -1,0 +1,298 @@
+package teamchain
+
+import "github.com/keystead/keystead/compat/kbsig"
+
+// invite takes new and cancelled invitations in.
+// client: go/teams/chain.go:teamSigchainPlayer.sanityCheckInvites
+func (s *State) invite(l *Link, byOwner bool) error {
+	if len(l.Invites.Added)+len(l.Invites.Cancel) == 0 {
+		return Refuse(KindInvite, "no invitation")
+	}
+	if s.h.Implicit && l.Seqno > 1 {
+		if err := s.checkImplicitInvites(l); err != nil {
+			return err
+		}
+	}
+	ids := make(map[kbsig.InviteID]bool)
+	for _, id := range l.Invites.Cancel {
+		if ids[id] {
+			return Refuse(KindInviteCancel, "invitation %s is cancelled twice", id)
+		}
+		ids[id] = true
+	}
+	names := make(map[string]bool)
+	for _, i := range l.Invites.Added {
+		key := i.Type + ":" + i.Name
+		if ids[i.ID] || names[key] {
+			return Refuse(KindInvite, "invitation %s comes twice", i.ID)
+		}
+		ids[i.ID], names[key] = true, true
+		if err := s.checkInvite(i, byOwner); err != nil {
+			return err
+		}
+	}
+	// Readers keep additions first and cancellations then.
+	for _, i := range l.Invites.Added {
+		if err := s.addInvite(i, l); err != nil {
+			return err
+		}
+	}
+	for _, id := range l.Invites.Cancel {
+		st, ok, err := s.Invite(id)
+		if err != nil {
+			return err
+		}
+		if !ok || st.Ended {
+			return Refuse(KindInviteCancel, "invitation %s is not active", id)
+		}
+		if err := s.endInvite(st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *State) checkInvite(i Invite, byOwner bool) error {
+	switch i.Role {
+	case RoleOwner:
+		switch {
+		case s.h.Parent != nil:
+			return Refuse(KindSubteamOwner, "an owner is invited to a subteam")
+		case !byOwner:
+			return Refuse(KindOwnerOnly, "an owner is invited by somebody who is none")
+		case !s.h.Implicit && i.Type != InviteKeybase:
+			return Refuse(KindInvite, "an owner is invited by %s", i.Type)
+		}
+	case RoleAdmin, RoleWriter:
+		if s.h.Implicit {
+			return Refuse(KindImplicitRole, "%s invited to an implicit team", i.Role)
+		}
+	}
+	if i.NewStyle() && s.h.Implicit {
+		return Refuse(KindInvite, "an invitation with uses to an implicit team")
+	}
+	if i.Type == InviteLink && i.Role.AtLeast(RoleAdmin) {
+		return Refuse(KindInvite, "a link that makes admins")
+	}
+	if _, ok := i.Keybase(); i.Type == InviteKeybase && !ok {
+		return Refuse(KindInvite, "a Keybase invitation of no user")
+	}
+	if _, ok, err := s.Invite(i.ID); err != nil {
+		return err
+	} else if ok {
+		return Refuse(KindInvite, "invitation %s is there already", i.ID)
+	}
+	return nil
+}
+
+// checkImplicitInvites: who is invited was there before, and who is uninvited is invited
+// anew. client: go/teams/chain.go:LinkTypeInvite
+func (s *State) checkImplicitInvites(l *Link) error {
+	added := make(map[kbsig.UID]bool)
+	for _, i := range l.Invites.Added {
+		uv, ok := i.Keybase()
+		if !ok {
+			return Refuse(KindImplicit, "invitation of type %s to an implicit team", i.Type)
+		}
+		added[uv.UID] = true
+		_, was, err := s.CurrentUV(uv.UID)
+		if err != nil {
+			return err
+		}
+		if was {
+			continue
+		}
+		err = s.KeybaseInvites(uv.UID, func(InviteState) error { was = true; return nil })
+		if err != nil {
+			return err
+		}
+		if !was {
+			return Refuse(KindImplicit, "%s is invited to an implicit team of others", uv)
+		}
+	}
+	for _, id := range l.Invites.Cancel {
+		st, ok, err := s.Invite(id)
+		if err != nil {
+			return err
+		}
+		if !ok || st.Ended {
+			continue
+		}
+		if uv, ok := st.Invite.Keybase(); !ok || !added[uv.UID] {
+			return Refuse(KindImplicit, "invitation %s is cancelled for nothing", id)
+		}
+	}
+	return nil
+}
+
+func (s *State) addInvite(i Invite, l *Link) error {
+	if uv, ok := i.Keybase(); ok {
+		if err := s.put(name(rowKeyed, uv.UID[:], i.ID[:]), []byte{}); err != nil {
+			return err
+		}
+	}
+	s.h.Invites++
+	return save(s, name(rowInvite, i.ID[:]), InviteState{Invite: i, Inviter: l.Signer, Seqno: l.Seqno, Ctime: l.Ctime})
+}
+
+func (s *State) endInvite(st InviteState) error {
+	st.Ended = true
+	s.h.Invites--
+	if uv, ok := st.Invite.Keybase(); ok {
+		if err := s.put(name(rowKeyed, uv.UID[:], st.Invite.ID[:]), nil); err != nil {
+			return err
+		}
+	}
+	return save(s, name(rowInvite, st.Invite.ID[:]), st)
+}
+
+// completeInvites: client: go/teams/chain.go:teamSigchainPlayer.completeInvites
+func (s *State) completeInvites(l *Link) error {
+	for _, c := range l.Completed {
+		st, ok, err := s.Invite(c.Invite)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !ok || st.Ended:
+			return Refuse(KindInviteDone, "invitation %s is not active", c.Invite)
+		case st.Invite.NewStyle():
+			return Refuse(KindInviteDone, "invitation %s is used, not completed", c.Invite)
+		}
+		if err := s.endInvite(st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// obsoleteInvites: a Keybase invitation ends when anything is said of its user.
+// client: go/teams/chain.go:teamSigchainPlayer.obsoleteActiveInvites
+func (s *State) obsoleteInvites(l *Link) error {
+	if s.h.Invites == 0 {
+		return nil
+	}
+	for _, m := range l.Members {
+		var ended []InviteState
+		err := s.KeybaseInvites(m.UV.UID, func(i InviteState) error { ended = append(ended, i); return nil })
+		if err != nil {
+			return err
+		}
+		for _, i := range ended {
+			if err := s.endInvite(i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// useInvites: client: go/teams/chain.go:teamSigchainPlayer.useInvites
+func (s *State) useInvites(l *Link) error {
+	seen := make(map[kbsig.UserVersion]bool)
+	for _, c := range l.Used {
+		st, ok, err := s.Invite(c.Invite)
+		if err != nil {
+			return err
+		}
+		switch {
+		case !ok || st.Ended:
+			return Refuse(KindInviteDone, "invitation %s is not active", c.Invite)
+		case !st.Invite.NewStyle():
+			return Refuse(KindInviteDone, "invitation %s is completed, not used", c.Invite)
+		case st.usedUp():
+			return Refuse(KindInviteDone, "invitation %s has been used %d times", c.Invite, len(st.Used))
+		case seen[c.UV]:
+			return Refuse(KindInviteDone, "%s uses two invitations", c.UV)
+		case !gets(l, c.UV, st.Invite.Role):
+			return Refuse(KindInviteDone, "%s is not made %s", c.UV, st.Invite.Role)
+		}
+		seen[c.UV] = true
+		st.Used = append(st.Used[:len(st.Used):len(st.Used)], c.UV)
+		if err := save(s, name(rowInvite, c.Invite[:]), st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func gets(l *Link, uv kbsig.UserVersion, r Role) bool {
+	for _, m := range l.Members {
+		if m.UV == uv && m.Role == r {
+			return true
+		}
+	}
+	return false
+}
+
+// checkImplicitChange: members of an implicit team change by accepting an invitation, by
+// coming back after a reset, and bots as they like.
+// client: go/teams/chain.go:LinkTypeChangeMembership
+func (s *State) checkImplicitChange(l *Link) error {
+	invitees := make(map[kbsig.UID]bool)
+	for _, c := range l.Completed {
+		st, ok, err := s.Invite(c.Invite)
+		if err != nil {
+			return err
+		}
+		if !ok || st.Ended {
+			return Refuse(KindInviteDone, "invitation %s is not active", c.Invite)
+		}
+		invitees[c.UV.UID] = true
+	}
+	removed := make(map[kbsig.UID]kbsig.UserVersion)
+	for _, m := range l.Members {
+		if m.Role == RoleNone {
+			removed[m.UV.UID] = m.UV
+		}
+	}
+	replaced := make(map[kbsig.UID]bool)
+	added := make(map[kbsig.UID]bool)
+	expected := 0
+	for _, m := range l.Members {
+		if m.Role != RoleOwner && m.Role != RoleReader {
+			continue
+		}
+		old, ok := removed[m.UV.UID]
+		switch {
+		case !ok:
+			expected++
+			added[m.UV.UID] = true
+		case old.Eldest >= m.UV.Eldest:
+			return Refuse(KindImplicit, "%s is replaced with %s", old, m.UV)
+		default:
+			replaced[m.UV.UID] = true
+			if invitees[m.UV.UID] {
+				expected++
+				added[m.UV.UID] = true
+			}
+		}
+	}
+	for _, uv := range removed {
+		role, err := s.RoleOf(uv)
+		if err != nil {
+			return err
+		}
+		if !replaced[uv.UID] && role != RoleBot && role != RoleRestrictedBot {
+			return Refuse(KindImplicit, "%s is removed from an implicit team", uv)
+		}
+	}
+	completed := len(l.Completed)
+	for _, c := range l.Completed {
+		if added[c.UV.UID] {
+			continue
+		}
+		role, err := s.RoleOf(c.UV)
+		if err != nil {
+			return err
+		}
+		if role == RoleNone {
+			return Refuse(KindImplicit, "an invitation is completed for %s, who is no member", c.UV)
+		}
+		completed--
+	}
+	if completed != expected {
+		return Refuse(KindImplicit, "%d invitations for %d new members", completed, expected)
+	}
+	return nil
+}

@@ -235,3 +235,44 @@ func matchChildren(links []*Link) error {
 	}
 	return nil
 }
+
+// Rotation is what a hidden link says of who made it.
+type Rotation struct {
+	Team   kbsig.TeamID
+	Signer kbsig.UserVersion
+	KID    kbsig.KID
+	Admin  *Place
+	Root   RootRef
+}
+
+// CheckRotation: the author of a hidden link may rotate the team's key.
+// client: go/teams/hidden/loader.go, go/teams/loader2.go:TeamLoader.verifyLink
+func CheckRotation(r Rotation, env Env) error {
+	b := &batch{env: env}
+	eldest, active, err := env.Device(r.Signer.UID, r.KID)
+	if err != nil {
+		return err
+	}
+	if !active || eldest < 1 || eldest != r.Signer.Eldest {
+		return Refuse(KindWrongKey, "signed by %s, which is no active device of %s", r.KID, r.Signer)
+	}
+	if err := env.Root(r.Root); err != nil {
+		return err
+	}
+	s, err := b.team(r.Team)
+	if err != nil {
+		return err
+	}
+	if s == nil {
+		return Refuse(KindNoTeam, "no team %s", r.Team)
+	}
+	if s.h.Deleted {
+		return Refuse(KindDeleted, "team %s has been deleted", r.Team)
+	}
+	l := &Link{Team: r.Team, Type: kbsig.LinkTeamRotateKey, Signer: r.Signer, Admin: r.Admin}
+	g, err := b.authority(s, l)
+	if err != nil {
+		return err
+	}
+	return s.permit(l, g)
+}

@@ -266,6 +266,25 @@ func SetPhoneVisibility(tx *store.Tx, u kbsig.UID, number string, v Visibility) 
 	return nil
 }
 
+// OwnPhone is a telephone number that u has verified and that nobody has verified since;
+// empty: there is none.
+func OwnPhone(r store.Reader, u kbsig.UID) (number string, err error) {
+	c, err := GetContact(r, u)
+	if err != nil {
+		return "", err
+	}
+	for i := range c.Phones {
+		p := &c.Phones[i]
+		if p.Verified == 0 {
+			continue
+		}
+		if lost, err := p.Superseded(r, u); err != nil || !lost {
+			return p.Number, err
+		}
+	}
+	return "", nil
+}
+
 // PhoneOwner is who has verified a number, nil if nobody has. It is for writing to the
 // number, never for answering a question.
 func PhoneOwner(r store.Reader, number string) (*kbsig.UID, error) {

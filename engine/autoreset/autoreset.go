@@ -107,6 +107,8 @@ type Options struct {
 	// Delay is how long a reset waits, DelayOne where the account has one device or none,
 	// and Verify how long somebody has to open the link in the first mail.
 	Delay, DelayOne, Verify time.Duration
+	// Texts says that text messages leave this server.
+	Texts bool
 	// Site is the server's own address for people, without a slash at the end.
 	Site func() string
 }

@@ -47,7 +47,7 @@ func newScene(t *testing.T) *scene {
 	})
 	s.Service, err = New(t.Context(), Options{
 		Store: s.store, Rand: rng, Delay: 7 * day, DelayOne: 5 * day, Verify: 3 * day,
-		Site: func() string { return "https://keys.example.org" },
+		Texts: true, Site: func() string { return "https://keys.example.org" },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -196,6 +196,80 @@ func TestByName(t *testing.T) {
 	s.must(func(tx *store.Tx) error { return Drop(tx, alice) })
 	s.must(func(tx *store.Tx) error { return Drop(tx, alice) })
 	s.none()
+}
+
+// TestByText proves that who has no verified mail address, but a telephone number that
+// they have verified, gets each word of a reset as a text message that a network carries
+// whole, with a link that leads there; and that a number which somebody else has verified
+// since gets none.
+func TestByText(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	const number = "+15550123456"
+	verify := func(u kbsig.UID) {
+		t.Helper()
+		s.must(func(tx *store.Tx) error {
+			code, err := accounts.AddPhone(tx, rand.NewChaCha8([32]byte{9}), u, number, accounts.Private)
+			if err != nil {
+				return err
+			}
+			refused, err := accounts.TryPhoneCode(tx, u, number, code)
+			return errors.Join(refused, err)
+		})
+	}
+	texts := func() (out []string) {
+		t.Helper()
+		s.must(func(tx *store.Tx) error {
+			out = nil
+			lo := keys.Jobs()
+			return tx.Scan(lo, keys.End(lo), func(k, v []byte) error {
+				if _, key, ok := keys.JobOf(k); ok && strings.Contains(string(v), number) {
+					out = append(out, string(v))
+					return jobs.Drop(tx, "sms", key)
+				}
+				return nil
+			})
+		})
+		return out
+	}
+	sent := func(want string) {
+		t.Helper()
+		got := texts()
+		if want == "" && len(got) == 0 {
+			return
+		}
+		if want == "" || len(got) != 1 || !strings.Contains(got[0], want) {
+			t.Errorf("sent %q, want one with %q", got, want)
+		}
+	}
+	s.must(func(tx *store.Tx) error { return s.Enter(tx, alice, false) })
+	sent("")
+	s.must(func(tx *store.Tx) error { return Drop(tx, alice) })
+	verify(alice)
+	s.must(func(tx *store.Tx) error { return s.Enter(tx, alice, false) })
+	sent("https://keys.example.org" + s.Link(s.at(EventStart), LinkVerify))
+	s.must(func(tx *store.Tx) error { return s.Verify(tx, alice) })
+	sent(s.Link(s.at(EventVerify), LinkCancel))
+	s.pass(6 * day)
+	sent(s.Link(s.at(EventVerify), LinkCancel))
+	s.pass(day)
+	sent(s.Link(s.at(EventReady), LinkFinish))
+	s.must(func(tx *store.Tx) error { return s.Take(tx, alice) })
+	sent("was reset")
+	s.must(func(tx *store.Tx) error { return s.Enter(tx, alice, true) })
+	texts()
+	s.must(func(tx *store.Tx) error { return s.Cancel(tx, alice) })
+	sent("was cancelled")
+
+	s.must(func(tx *store.Tx) error {
+		return accounts.Create(tx, &accounts.Account{UID: kbsig.UIDOf("bobby"), Name: "bobby"})
+	})
+	verify(kbsig.UIDOf("bobby"))
+	s.must(func(tx *store.Tx) error { return s.Enter(tx, alice, true) })
+	sent("")
+	s.must(func(tx *store.Tx) error { return accounts.VerifyMail(tx, alice, "alice@example.org") })
+	s.must(func(tx *store.Tx) error { return s.Cancel(tx, alice) })
+	sent("")
 }
 
 // TestLinks proves that a link opens its reset for its purpose, that nothing like it

@@ -20,7 +20,7 @@ import (
 func (n *node) startResets(ids *identity.Service) (*autoreset.Service, error) {
 	c := n.cfg.Reset
 	s, err := autoreset.New(context.Background(), autoreset.Options{
-		Store: n.store, Rand: n.Rand, Delay: c.Delay, DelayOne: c.DelayOneDevice, Verify: c.VerifyWithin, Site: n.site,
+		Store: n.store, Rand: n.Rand, Delay: c.Delay, DelayOne: c.DelayOneDevice, Verify: c.VerifyWithin, Site: n.site, Texts: n.post.Texts(),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("resets: %w", err)

@@ -26,6 +26,7 @@ import (
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/roots"
+	"github.com/keystead/keystead/merklehot/teams"
 )
 
 // door is a REST door on a loopback port, over a store in memory.
@@ -68,7 +69,7 @@ func openDoor(t testing.TB, change ...func(*Options)) *door {
 	ids := identity.New(st, rand.Reader)
 	ids.KeepProofs(book)
 	o := Options{
-		Store: st, Auth: a, Identity: ids, Proofs: book, Clock: now.Now, Rand: rand.Reader,
+		Store: st, Auth: a, Identity: ids, Teams: teams.New(st, ids, rand.Reader), Proofs: book, Clock: now.Now, Rand: rand.Reader,
 		Logger: slog.New(slog.DiscardHandler), Metrics: observe.New(d.reg),
 	}
 	for _, c := range change {

@@ -9,6 +9,7 @@ import (
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/keyboxes"
+	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
 )
 
@@ -368,11 +369,15 @@ func (c *call) lease(kids []kbsig.KID, sigs []kbsig.SigIDBase) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	return leaseReply(id, root), nil
+}
+
+func leaseReply(id identity.LeaseID, root *roots.Root) any {
 	return struct {
 		ID       string      `json:"downgrade_lease_id"`
 		Seqno    kbsig.Seqno `json:"merkle_seqno"`
 		HashMeta string      `json:"hash_meta"`
-	}{id.String(), root.Seqno, root.HashMeta.String()}, nil
+	}{id.String(), root.Seqno, root.HashMeta.String()}
 }
 
 // downgradeCancel: POST downgrade/cancel.

@@ -18,6 +18,7 @@ import (
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/teams"
 )
 
 // okStatus opens every successful reply.
@@ -114,6 +115,10 @@ func (s *Server) statusOf(r *route, err error) *status.Error {
 		s.Logger.Info("links refused", observe.FieldEndpoint, r.name, "kind", info.Name, "err", err)
 		return status.New(info.Code, info.Name, info.Text+": "+refusal.Error())
 	}
+	if e := teamRefusal(err); e != nil {
+		s.Logger.Info("links of teams refused", observe.FieldEndpoint, r.name, "code", e.Code, "err", err)
+		return e
+	}
 	for _, m := range errorTable {
 		if errors.Is(err, m.err) {
 			e := m.status
@@ -151,5 +156,6 @@ var errorTable = []struct {
 	{identity.ErrSecretKey, status.Error{Code: status.KeyNotFound, Name: "KEY_NOT_FOUND", Desc: "the account has no active PGP key with this secret key"}},
 	{autoreset.ErrNone, status.Error{Code: status.NotFound, Name: "NOT_FOUND", Desc: "no reset of this account is under way"}},
 	{autoreset.ErrNotReady, status.Error{Code: status.InputError, Name: "INPUT_ERROR", Desc: "the reset of this account has to wait"}},
+	{teams.ErrNoTeam, status.Error{Code: status.TeamNotFound, Name: "TEAM_NOT_FOUND", Desc: "no such team"}},
 	{accounts.ErrNoToken, status.Error{Code: status.BadSession, Name: "BAD_SESSION", Desc: "bad or expired session token"}},
 }

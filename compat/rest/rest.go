@@ -46,6 +46,7 @@ import (
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/proofs"
+	"github.com/keystead/keystead/merklehot/teams"
 )
 
 // Limits of the door.
@@ -82,6 +83,7 @@ type Options struct {
 	Store    *store.Store
 	Auth     *auth.Auth
 	Identity *identity.Service
+	Teams    *teams.Service
 	// Autoreset keeps the resets that wait.
 	Autoreset *autoreset.Service
 	// Proofs is what users have proven elsewhere.

@@ -130,6 +130,7 @@ func (s *Server) table() []route {
 		{"key/basics", get, authNone, rateRead, 0, reads, keyBasics},
 		{"downgrade/key", post, authRequired, ratePost, 0, anew, downgradeKey},
 		{"downgrade/sig", post, authRequired, ratePost, 0, anew, downgradeSig},
+		{"downgrade/team", post, authRequired, ratePost, 0, anew, downgradeTeam},
 		{"downgrade/cancel", post, authRequired, ratePost, 0, natural, downgradeCancel},
 		{"user/device_ek", post, authRequired, ratePost, 0, natural, postDeviceEK},
 		{"user/device_eks", get, authRequired, rateOwn, 0, reads, deviceEKs},
@@ -144,7 +145,7 @@ func (s *Server) table() []route {
 		{"sig/hints", get, authNone, rateRead, 0, reads, sigHints},
 		{"sig/posted", post, authRequired, rateCheck, 0, natural, sigPosted},
 		{"remotes/check", get, authRequired, rateCheck, 0, reads, remotesCheck},
-		{"sig/multi", post, authRequired, ratePost, keyMultiBodyMax, natural, sigMulti},
+		{"sig/multi", post, authRequired, ratePost, sigMultiBodyMax, natural, sigMulti},
 		{"sig/post", post, authRequired, ratePost, 0, natural, sigPost},
 		{"sig/revoke", post, authRequired, ratePost, 0, natural, sigRevoke},
 		{"follow", post, authRequired, ratePost, 0, natural, follow},
@@ -217,7 +218,6 @@ func (s *Server) table() []route {
 
 // absent are the endpoints that stock clients call and this server does not have yet.
 var absent = []string{
-	"downgrade/team",
 	"image/upload_team_avatar",
 	"kbfs/git/team/delete",
 	"kbfs/git/team/put",

@@ -177,27 +177,30 @@ type multiJSON struct {
 	TeamID     string          `json:"team_id"`
 	SeqType    int             `json:"seq_type"`
 	Version    int             `json:"version"`
-	Sig3       any             `json:"sig3"`
+	Sig3       *sig3JSON       `json:"sig3"`
 	Expansions json.RawMessage `json:"expansions"`
 }
 
-// sigMulti: POST sig/multi. Of what clients post here, statements of the web of trust
-// are a user's own; those of teams are not taken.
+// sigMulti: POST sig/multi: links of teams, or statements of the web of trust, which are
+// a user's own. The two do not come together.
 // client: go/engine/wot_vouch.go:WotVouch.Run, go/engine/wot_react.go:WotReact.Run
 func sigMulti(c *call) (any, error) {
 	var req struct {
 		Sigs  []multiJSON `json:"sigs"`
 		Lease string      `json:"downgrade_lease_id"`
+		teamMultiJSON
 	}
 	if err := c.body(&req); err != nil {
 		return nil, err
 	}
+	for _, item := range req.Sigs {
+		if item.TeamID != "" || item.Sig3 != nil {
+			return c.teamMulti(req.Sigs, req.Lease, &req.teamMultiJSON)
+		}
+	}
 	var p identity.Post
 	links := make([]linkJSON, len(req.Sigs))
 	for i, item := range req.Sigs {
-		if item.TeamID != "" || item.Sig3 != nil {
-			return nil, status.Unavailable("chains of teams")
-		}
 		if item.SeqType != 0 && item.SeqType != kbsig.SeqTypePublic {
 			return nil, status.InputField("seq_type", "links of users are public")
 		}

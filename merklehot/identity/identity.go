@@ -34,6 +34,7 @@ type Service struct {
 	store   *store.Store
 	rand    io.Reader
 	proofs  ProofKeeper
+	names   []func(store.Reader, kbsig.Username) (bool, error)
 	onReset []func(*store.Tx, ResetFact) error
 	onPost  []func(tx *store.Tx, before, after *sigchain.State) error
 }
@@ -41,6 +42,23 @@ type Service struct {
 // New returns the service over a store that the sequencer seals.
 func New(st *store.Store, rand io.Reader) *Service {
 	return &Service{store: st, rand: rand}
+}
+
+// RefuseNames registers what else has names that a new user must not take. It is called
+// before the service is used.
+func (s *Service) RefuseNames(taken func(store.Reader, kbsig.Username) (bool, error)) {
+	s.names = append(s.names, taken)
+}
+
+func (s *Service) nameFree(r store.Reader, name kbsig.Username) error {
+	for _, taken := range s.names {
+		if yes, err := taken(r, name); err != nil {
+			return err
+		} else if yes {
+			return accounts.ErrNameTaken
+		}
+	}
+	return nil
 }
 
 // SignUp is a request for a new account.
@@ -84,6 +102,9 @@ func (s *Service) SignUp(ctx context.Context, req SignUp) (*accounts.Account, ac
 			if acct.BotOf, err = accounts.BotTokenOwner(tx, req.BotToken); err != nil {
 				return err
 			}
+		}
+		if err = s.nameFree(tx, acct.Name); err != nil {
+			return err
 		}
 		if err = accounts.Create(tx, acct); err != nil {
 			return err

@@ -59,6 +59,7 @@ type Service struct {
 
 // New returns the service over a store that the sequencer seals.
 func New(st *store.Store, id *identity.Service, rand io.Reader) *Service {
+	id.RefuseNames(NameTaken)
 	return &Service{store: st, id: id, rand: rand}
 }
 

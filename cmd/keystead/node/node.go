@@ -51,6 +51,7 @@ import (
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/roots"
+	"github.com/keystead/keystead/merklehot/teams"
 )
 
 // stopTimeout bounds how long a stop waits for requests under way.
@@ -304,6 +305,7 @@ func (n *node) buildDoors() error {
 	n.startJobs()
 	ids := identity.New(n.store, n.Rand)
 	ids.KeepProofs(n.proofs)
+	crews := teams.New(n.store, ids, n.Rand)
 	resets, err := n.startResets(ids)
 	if err != nil {
 		return err
@@ -318,7 +320,7 @@ func (n *node) buildDoors() error {
 	}
 	restConns, pushConns := n.connections()
 	n.rest = rest.New(rest.Options{
-		Store: n.store, Auth: a, Identity: ids, Autoreset: resets, Proofs: n.proofs,
+		Store: n.store, Auth: a, Identity: ids, Teams: crews, Autoreset: resets, Proofs: n.proofs,
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
 		Connections: restConns,
 		Revoked:     func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },

@@ -199,7 +199,11 @@ func contactsLookup(c *call) (any, error) {
 			return nil, err
 		}
 		if acct.Status == accounts.StatusActive {
-			reply.Resolutions[k.String()] = resolution{UID: acct.UID.String(), Coerced: normal}
+			found := resolution{UID: acct.UID.String()}
+			if normal != k.Email+k.Phone {
+				found.Coerced = normal
+			}
+			reply.Resolutions[k.String()] = found
 		}
 	}
 	reply.Token = c.s.sealContactToken(c.who.UID, known)

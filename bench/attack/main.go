@@ -79,6 +79,7 @@ var attacks = []attack{
 	{"garbage", "random bytes, and almost right ones, on both doors", garbage, false},
 	{"login-guess", "guesses at one name from many addresses, and at many names from one", loginGuess, false},
 	{"signup-flood", "accounts made as fast as the server lets", signUpFlood, false},
+	{"call-flood", "RPC calls and session tokens that nobody signed, as fast as answered, from a few addresses", callFlood, false},
 	{"request-flood", "reads as fast as the server answers, from a few addresses", requestFlood, false},
 }
 

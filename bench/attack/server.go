@@ -4,16 +4,8 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -43,8 +35,8 @@ func start(ctx context.Context, bin, parent string, withTLS bool) (*server, erro
 	}
 	s, config := &server{}, configuration
 	if withTLS {
-		cert, key, err := s.certify(dir)
-		if err != nil {
+		var cert, key string
+		if cert, key, s.tls, err = proc.Certify(dir); err != nil {
 			return nil, fmt.Errorf("make a certificate: %w", err)
 		}
 		for _, door := range []string{"http", "rpc"} {
@@ -57,39 +49,6 @@ func start(ctx context.Context, bin, parent string, withTLS bool) (*server, erro
 	}
 	s.Process, err = proc.Site{Bin: bin, Dir: filepath.Join(dir, "data"), Flags: []string{"--config", file}, NoOps: true}.Start(ctx)
 	return s, err
-}
-
-// certify makes a certificate that signs itself and lets the server's clients trust it.
-func (s *server) certify(dir string) (cert, key string, err error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", "", err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "attacked"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:        true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		return "", "", err
-	}
-	parsed, err := x509.ParseCertificate(der)
-	if err != nil {
-		return "", "", err
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		return "", "", err
-	}
-	s.tls = &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "127.0.0.1"}
-	s.tls.RootCAs.AddCert(parsed)
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	return cert, key, errors.Join(
-		os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
-		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600),
-	)
 }
 
 // dial connects to a door as a good client does.

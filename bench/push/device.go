@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +63,16 @@ func (d *device) enter(ctx context.Context) error {
 	nc, err := dialer.DialContext(ctx, "tcp", d.crowd.rpc)
 	if err != nil {
 		return err
+	}
+	if trust := d.crowd.trust; trust != nil {
+		secured := tls.Client(nc, trust)
+		_ = nc.SetDeadline(time.Now().Add(callPatience))
+		if err := secured.HandshakeContext(ctx); err != nil {
+			nc.Close()
+			return err
+		}
+		_ = nc.SetDeadline(time.Time{})
+		nc = secured
 	}
 	d.mu.Lock()
 	d.nc, d.calls = nc, make(map[int64]chan answer)

@@ -16,6 +16,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -52,6 +53,8 @@ type options struct {
 	stalled             float64
 	last, pause         time.Duration
 	dir, bin            string
+	tls                 bool
+	trust               *tls.Config // nil: the door speaks plainly
 }
 
 func main() {
@@ -73,6 +76,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	f.DurationVar(&o.last, "last", 30*time.Second, "how long there is traffic")
 	f.DurationVar(&o.pause, "pause", 20*time.Millisecond, "between two messages, over all users")
 	f.StringVar(&o.dir, "dir", "", "folder for the data; default a temporary one, removed at the end")
+	f.BoolVar(&o.tls, "tls", false, "let the push door speak TLS")
 	f.StringVar(&o.bin, "keystead", "", "server binary; default: built from this tree")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -113,8 +117,15 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 		}
 	}
 	// Everything comes from this machine: limits by address would measure themselves.
-	config := filepath.Join(o.dir, "keystead.toml")
-	if err := os.WriteFile(config, []byte("[limits]\nexempt = [\"127.0.0.0/8\"]\n[log]\nlevel = \"warn\"\n"), 0o600); err != nil {
+	config, text := filepath.Join(o.dir, "keystead.toml"), "[limits]\nexempt = [\"127.0.0.0/8\"]\n[log]\nlevel = \"warn\"\n"
+	if o.tls {
+		var cert, key string
+		if cert, key, o.trust, err = proc.Certify(o.dir); err != nil {
+			return fmt.Errorf("make a certificate: %w", err)
+		}
+		text += fmt.Sprintf("[rpc]\ntls_cert = %q\ntls_key = %q\n", cert, key)
+	}
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
 	site := proc.Site{Bin: o.bin, Dir: filepath.Join(o.dir, "data"), Log: os.Stderr, Flags: []string{"--config", config}, NoOps: true}

@@ -26,14 +26,16 @@ var errTooManyCalls = status.New(status.RateLimit, "RATE_LIMIT", "too many calls
 
 // handle deals with one frame. It owns body.
 func (c *conn) handle(f frame, body []byte) {
-	if f.kind != kindCall && f.kind != kindCallCompressed {
+	switch f.kind {
+	case kindCancel:
+		c.cancelCall(f.seqid)
+		fallthrough
+	case kindResponse: // acknowledges a broadcast, and nothing waits for it
 		c.srv.budget.give(cap(body))
-		if f.kind == kindCancel {
-			c.cancelCall(f.seqid)
-		}
-		// Responses acknowledge broadcasts, and nothing waits for them; no method
-		// of the table is of use without an answer, so notifies are dropped.
 		return
+	case kindNotify: // a call without a number that nobody awaits
+		c.notifies--
+		f.seqid = c.notifies
 	}
 	if c.settling.CompareAndSwap(true, false) {
 		c.release()
@@ -167,6 +169,10 @@ func (c *conn) answer(f *frame, rt route, known bool, result any, err error) {
 		}
 	}
 	c.count(f.method, rt, known, err == nil)
+	if f.kind == kindNotify {
+		c.drainIfStranger(err)
+		return
+	}
 	frame, frameErr := responseFrame(f.seqid, f.answerCompression(), st, res)
 	if frameErr != nil {
 		c.srv.opts.Logger.Error("rpc: answer", observe.FieldEndpoint, f.method, "err", frameErr)
@@ -174,8 +180,14 @@ func (c *conn) answer(f *frame, rt route, known bool, result any, err error) {
 		return
 	}
 	c.send(frame)
+	c.drainIfStranger(err)
+}
+
+// drainIfStranger hangs up on who sends nonsense before saying who it is: whoever this
+// is, it is no client.
+func (c *conn) drainIfStranger(err error) {
 	if (errors.Is(err, errMalformed) || errors.Is(err, errTooLarge)) && c.session() == nil {
-		c.drain() // whoever this is, it is no client
+		c.drain()
 	}
 }
 

@@ -51,6 +51,8 @@ type conn struct {
 	authBy    time.Time    // deadline for id
 	authFails atomic.Int32 // tokens that were not good
 
+	notifies int64 // counted down, so that none has the number of a call; the reader's own
+
 	calls   sync.WaitGroup
 	closing sync.Once
 	reason  string // why it was closed; set once

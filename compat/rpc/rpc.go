@@ -7,6 +7,7 @@
 //     yet, is answered with an error status and counted, and the connection lives.
 //   - A connection is one device's session once chat.1.remote.syncAll or
 //     gregor.1.auth.authenticateSessionToken succeeded; it never changes identity.
+//   - A notify runs like a call and is not answered.
 //   - Calls of a connection run side by side; pings are answered at once by the
 //     reader, however slow the others are.
 //   - Broadcasts reach a connection in the order in which gregor made them, and never

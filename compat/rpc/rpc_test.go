@@ -167,3 +167,29 @@ func TestConsumeAndBroadcast(t *testing.T) {
 		t.Fatal("bob heard alice's messages")
 	}
 }
+
+// A notify does what its method does and is not answered, whatever becomes of it; it
+// counts as a call that runs.
+func TestNotify(t *testing.T) {
+	d := openDoor(t, Limits{})
+	stranger, alice := d.dial(t), d.login(t, "alice")
+	notify := func(c *testClient, method string, arg any) { c.frame(2, method, []any{arg}) }
+	m := gregor1.Message{InBand: &gregor1.InBandMessage{StateUpdate: &gregor1.StateUpdateMessage{
+		Metadata: gregor1.Metadata{MsgID: []byte("told"), InBandMsgType: 1},
+		Creation: &gregor1.Item{Category: "a", Body: []byte("x")},
+	}}}
+	notify(stranger, "gregor.1.incoming.consumeMessage", gregor1.ConsumeMessageArg{Message: m})
+	notify(stranger, "no.such.method", map[string]any{})
+	notify(alice, "no.such.method", map[string]any{})
+	notify(alice, "gregor.1.incoming.consumeMessage", map[string]any{"m": 5})
+	notify(alice, "gregor.1.incoming.consumeMessage", gregor1.ConsumeMessageArg{Message: m})
+	if up := alice.broadcast().InBand.StateUpdate; string(up.Metadata.MsgID) != "told" {
+		t.Errorf("heard %+v", up)
+	}
+	for _, c := range []*testClient{stranger, alice} {
+		var pong string // the next frame, so nothing was answered before
+		if st := c.call(0, "gregor.1.incoming.ping", gregor1.PingArg{}, &pong); st != nil || pong != "pong" {
+			t.Errorf("ping: %+v %q", st, pong)
+		}
+	}
+}

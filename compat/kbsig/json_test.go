@@ -75,7 +75,9 @@ func FuzzSignedJSON(f *testing.F) {
 	f.Add([]byte(workedTrack))
 	f.Add([]byte(`{"a":"\u003c\\\"","b":[1,{"c":null}]}`))
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		v, err := ParseSignedJSON(doc, true)
+		var v *JSONValue
+		var err error
+		frugal(t, len(doc), func() { v, err = ParseSignedJSON(doc, true) })
 		if err != nil {
 			return
 		}
@@ -103,11 +105,15 @@ func FuzzSignedJSON(f *testing.F) {
 	})
 }
 
+// Whatever is taken as a signature packet has one encoding, and no key signed it that did
+// not.
 func FuzzSignature(f *testing.F) {
 	f.Add(SignPacket(testKey("a"), []byte("payload")))
 	f.Add(SignPacket(testKey("a"), bytes.Repeat([]byte{'x'}, 300)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := DecodeSignature(b)
+		var s *Signature
+		var err error
+		frugal(t, len(b), func() { s, err = DecodeSignature(b) })
 		if err != nil {
 			return
 		}
@@ -120,21 +126,29 @@ func FuzzSignature(f *testing.F) {
 	})
 }
 
+// Whatever is taken as an encryption packet holds a ciphertext.
 func FuzzEncryption(f *testing.F) {
 	f.Add(testBox(f))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if e, err := DecodeEncryption(b); err == nil && (e.CiphertextBytes == 0 || e.CiphertextBytes > len(b)) {
+		var e *Encryption
+		var err error
+		frugal(t, len(b), func() { e, err = DecodeEncryption(b) })
+		if err == nil && (e.CiphertextBytes == 0 || e.CiphertextBytes > len(b)) {
 			t.Fatal("ciphertext length")
 		}
 	})
 }
 
+// Whatever is taken as an outer link has one encoding, which is what is signed.
 func FuzzOuter(f *testing.F) {
 	h := LinkID{1}
 	f.Add((&Outer{Fields: 7, Seqno: 10, Prev: h, Curr: h, Type: LinkTrack}).Encode())
 	f.Add((&Outer{Fields: 9, Seqno: 1, Curr: h, Type: LinkEldest, HighSkip: &HighSkip{}}).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if o, err := DecodeOuter(b); err == nil && !bytes.Equal(o.Encode(), b) {
+		var o *Outer
+		var err error
+		frugal(t, len(b), func() { o, err = DecodeOuter(b) })
+		if err == nil && !bytes.Equal(o.Encode(), b) {
 			t.Fatal("another encoding was taken")
 		}
 	})

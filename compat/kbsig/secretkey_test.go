@@ -62,7 +62,10 @@ func FuzzSecretKey(f *testing.F) {
 	f.Add(secretPacket(3, 3, sealedTripleSec, 7))
 	f.Add(secretPacket(2, 2, sealedTripleSec, 0))
 	f.Fuzz(func(t *testing.T, packet []byte) {
-		k, err := DecodeArmoredSecretKey(Armor(packet))
+		var k *SecretKey
+		var err error
+		armored := Armor(packet)
+		frugal(t, len(armored), func() { k, err = DecodeArmoredSecretKey(armored) })
 		if err != nil {
 			return
 		}

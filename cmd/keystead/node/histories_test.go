@@ -214,6 +214,7 @@ func (c *town) step() {
 	i := c.rng.IntN(len(c.all))
 	p := c.all[i]
 	if p.links > p.linksMax || !p.canAct() {
+		c.decide(ctx, p)
 		c.look(p)
 		c.all = slices.Delete(c.all, i, i+1)
 		return

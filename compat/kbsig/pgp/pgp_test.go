@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -241,6 +242,22 @@ func secretAsPublic(t testing.TB) string {
 	return armored(t, "PGP PUBLIC KEY BLOCK", b.Bytes())
 }
 
+// allocatedMax is what n bytes from outside may make a parser allocate: unpacking bzip2
+// takes 4 MiB for a block, whatever it holds.
+func allocatedMax(n int) uint64 { return 64*uint64(n) + 8<<20 }
+
+// frugal runs parse on n bytes from outside, and fails if that allocates more than it may.
+func frugal(t *testing.T, n int, parse func()) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	parse()
+	runtime.ReadMemStats(&after)
+	if spent := after.TotalAlloc - before.TotalAlloc; spent > allocatedMax(n) {
+		t.Fatalf("%d bytes allocated for %d", spent, n)
+	}
+}
+
 // Whatever is taken for a key, clients can load: it parses again to the same names, and
 // verifying with it ends in an answer.
 func FuzzParseKey(f *testing.F) {
@@ -249,7 +266,9 @@ func FuzzParseKey(f *testing.F) {
 	}
 	m := message(f, "ed-primary.msg")
 	f.Fuzz(func(t *testing.T, text string) {
-		k, err := ParseKey(text)
+		var k *Key
+		var err error
+		frugal(t, len(text), func() { k, err = ParseKey(text) })
 		if err != nil {
 			return
 		}
@@ -271,7 +290,9 @@ func FuzzParseMessage(f *testing.F) {
 	}
 	k := key(f, "ed.asc")
 	f.Fuzz(func(t *testing.T, text string) {
-		m, err := ParseMessage(text)
+		var m *Message
+		var err error
+		frugal(t, len(text), func() { m, err = ParseMessage(text) })
 		if err != nil {
 			return
 		}

@@ -85,6 +85,12 @@ func begin(l *Link) (*State, error) {
 	return s, nil
 }
 
+// namesMax bounds how often a team is renamed; seqnosMax how long its chain gets.
+const (
+	namesMax  = 500
+	seqnosMax = 1 << 20
+)
+
 // depthMax bounds how deep subteams nest, the root not counted.
 const depthMax = 40
 
@@ -102,59 +108,71 @@ type signer struct {
 func (g signer) admin() bool { return g.role.AtLeast(RoleAdmin) || g.implicit }
 
 // apply is the state after one more link.
-// client: go/teams/chain.go:teamSigchainPlayer.addInnerLink
 func (s *State) apply(l *Link, g signer, hiddenPTK int64) (*State, error) {
+	n := s.clone()
+	if err := n.add(l, g, hiddenPTK); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// add changes a state that nobody else has yet; after an error it is good for nothing.
+// client: go/teams/chain.go:teamSigchainPlayer.addInnerLink
+func (s *State) add(l *Link, g signer, hiddenPTK int64) error {
 	if s.h.Deleted {
-		return nil, Refuse(KindDeleted, "team %s has been deleted", s.h.ID)
+		return Refuse(KindDeleted, "team %s has been deleted", s.h.ID)
 	}
 	if l.Seqno != s.h.Tail+1 || l.Prev != s.h.Link {
-		return nil, Refuse(KindOldSeqno, "link %d after %s, the chain ends with %d", l.Seqno, l.Prev, s.h.Tail)
+		return Refuse(KindOldSeqno, "link %d after %s, the chain ends with %d", l.Seqno, l.Prev, s.h.Tail)
+	}
+	if l.Seqno > seqnosMax {
+		return Refuse(KindTooMany, "a chain of %d links", seqnosMax)
 	}
 	if l.Implicit != s.h.Implicit {
-		return nil, Refuse(KindMismatch, "is_implicit is %v", l.Implicit)
+		return Refuse(KindMismatch, "is_implicit is %v", l.Implicit)
 	}
 	if l.Root.Seqno < s.h.Root {
 		// Readers judge times by the roots that links quote.
-		return nil, Refuse(KindOrder, "quotes root %d after %d", l.Root.Seqno, s.h.Root)
+		return Refuse(KindOrder, "quotes root %d after %d", l.Root.Seqno, s.h.Root)
 	}
 	if err := s.permit(l, g); err != nil {
-		return nil, err
+		return err
 	}
-	n := s.clone()
+	newest := max(s.h.PTK.Generation, hiddenPTK)
+	if l.PTK != nil && l.PTK.Generation != newest+1 {
+		return Refuse(KindGeneration, "key generation %d after %d", l.PTK.Generation, newest)
+	}
 	var err error
 	switch l.Type {
 	case kbsig.LinkTeamChangeMembership:
-		err = n.changeMembership(l, s, g)
+		err = s.changeMembership(l, g)
 	case kbsig.LinkTeamLeave:
-		err = n.setRole(l.Signer, RoleNone, l)
+		err = s.setRole(l.Signer, RoleNone, l)
 	case kbsig.LinkTeamNewSubteam, kbsig.LinkTeamRenameSubteam, kbsig.LinkTeamDeleteSubteam:
-		err = n.nameSubteam(l)
+		err = s.nameSubteam(l)
 	case kbsig.LinkTeamRenameUpPointer:
-		err = n.rename(l)
+		err = s.rename(l)
 	case kbsig.LinkTeamInvite:
-		err = n.invite(l, g.role == RoleOwner)
+		err = s.invite(l, g.role == RoleOwner)
 	case kbsig.LinkTeamSettings:
-		err = n.setSettings(l)
+		err = s.setSettings(l)
 	case kbsig.LinkTeamKBFS:
-		err = n.setKBFS(l)
+		err = s.setKBFS(l)
 	case kbsig.LinkTeamBotSettings:
-		err = n.setBots(l)
+		err = s.setBots(l)
 	case kbsig.LinkTeamDeleteRoot, kbsig.LinkTeamDeleteUpPointer:
-		err = n.remove(l)
+		err = s.remove(l)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if l.PTK != nil {
-		if l.PTK.Generation != max(s.h.PTK.Generation, hiddenPTK)+1 {
-			return nil, Refuse(KindGeneration, "key generation %d after %d", l.PTK.Generation, max(s.h.PTK.Generation, hiddenPTK))
-		}
-		if err := n.setPTK(l); err != nil {
-			return nil, err
+		if err := s.setPTK(l); err != nil {
+			return err
 		}
 	}
-	n.end(l)
-	return n, nil
+	s.end(l)
+	return nil
 }
 
 // permit: the author may make a link of this type.
@@ -253,8 +271,8 @@ func (s *State) setMembers(l *Link, needOwner, first bool) error {
 }
 
 // changeMembership: client: go/teams/chain.go:LinkTypeChangeMembership
-func (s *State) changeMembership(l *Link, before *State, g signer) error {
-	demotes, err := before.demotesOwner(l)
+func (s *State) changeMembership(l *Link, g signer) error {
+	demotes, err := s.demotesOwner(l)
 	if err != nil {
 		return err
 	}
@@ -262,7 +280,7 @@ func (s *State) changeMembership(l *Link, before *State, g signer) error {
 		return Refuse(KindOwnerOnly, "an owner is demoted by a %s", g.role)
 	}
 	for _, m := range l.Members {
-		role, err := before.RoleOf(m.UV)
+		role, err := s.RoleOf(m.UV)
 		if err != nil {
 			return err
 		}
@@ -274,7 +292,7 @@ func (s *State) changeMembership(l *Link, before *State, g signer) error {
 		}
 	}
 	if s.h.Implicit {
-		if err := before.checkImplicitChange(l); err != nil {
+		if err := s.checkImplicitChange(l); err != nil {
 			return err
 		}
 	}
@@ -368,6 +386,9 @@ func (s *State) rename(l *Link) error {
 		return Refuse(KindName, "the subteam moves to another team")
 	case l.Name.Depth() == 0 || l.Name.Root() != own.Root() || l.Name.Depth() != own.Depth():
 		return Refuse(KindName, "%s becomes %s", own, l.Name)
+	}
+	if len(s.h.Names) == namesMax {
+		return Refuse(KindTooMany, "%d names", namesMax)
 	}
 	s.h.Name = l.Name.String()
 	s.h.Names = append(s.h.Names[:len(s.h.Names):len(s.h.Names)], namePoint{l.Name.Last(), l.Seqno})

@@ -25,29 +25,6 @@ func CheckBatch(links []*Link, env Env) (map[kbsig.TeamID]*State, error) {
 	return b.after, matchChildren(links)
 }
 
-// Replay plays one chain again from its records, verifying everything anew, as far as
-// env can tell what was true when each link came; the links of other chains that belong
-// to it are not looked for. Errors name the link.
-func Replay(records []Record, env Env) (*State, error) {
-	b := &batch{env: env, after: make(map[kbsig.TeamID]*State)}
-	var team kbsig.TeamID
-	for i, r := range records {
-		l, err := r.Link()
-		if err != nil {
-			return nil, fmt.Errorf("link %d: %w", i+1, err)
-		}
-		if i == 0 {
-			team = l.Team
-		} else if l.Team != team {
-			return nil, Refuse(KindCorrupt, "link %d is of team %s", i+1, l.Team)
-		}
-		if err := b.play(l); err != nil {
-			return nil, fmt.Errorf("link %d of team %s: %w", i+1, l.Team, err)
-		}
-	}
-	return b.after[team], nil
-}
-
 // team is a team as it is by now.
 func (b *batch) team(t kbsig.TeamID) (*State, error) {
 	if s := b.after[t]; s != nil {

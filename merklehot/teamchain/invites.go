@@ -1,6 +1,10 @@
 package teamchain
 
-import "github.com/keystead/keystead/compat/kbsig"
+import (
+	"slices"
+
+	"github.com/keystead/keystead/compat/kbsig"
+)
 
 // invite takes new and cancelled invitations in.
 // client: go/teams/chain.go:teamSigchainPlayer.sanityCheckInvites
@@ -42,10 +46,12 @@ func (s *State) invite(l *Link, byOwner bool) error {
 		if err != nil {
 			return err
 		}
-		if !ok || st.Ended {
+		// Clients cancel what has become obsolete too, so as to be sure.
+		// client: go/teams/transactions.go:AddMemberTx.sweepKeybaseInvites
+		if !ok || st.Ended && !st.Obsolete {
 			return Refuse(KindInviteCancel, "invitation %s is not active", id)
 		}
-		if err := s.endInvite(st); err != nil {
+		if err := s.endInvite(st, false); err != nil {
 			return err
 		}
 	}
@@ -68,8 +74,10 @@ func (s *State) checkInvite(i Invite, byOwner bool) error {
 			return Refuse(KindImplicitRole, "%s invited to an implicit team", i.Role)
 		}
 	}
-	if i.NewStyle() && s.h.Implicit {
-		return Refuse(KindInvite, "an invitation with uses to an implicit team")
+	if s.h.Implicit && (i.NewStyle() || i.Type == InviteLink || i.Type == InviteSeitan) {
+		// Nobody could tell the name of such a team any more.
+		// client: go/teams/teams.go:Team.implicitTeamDisplayName
+		return Refuse(KindInvite, "an invitation of type %s to an implicit team", i.Type)
 	}
 	if i.Type == InviteLink && i.Role.AtLeast(RoleAdmin) {
 		return Refuse(KindInvite, "a link that makes admins")
@@ -135,9 +143,11 @@ func (s *State) addInvite(i Invite, l *Link) error {
 	return save(s, name(rowInvite, i.ID[:]), InviteState{Invite: i, Inviter: l.Signer, Seqno: l.Seqno, Ctime: l.Ctime})
 }
 
-func (s *State) endInvite(st InviteState) error {
-	st.Ended = true
-	s.h.Invites--
+func (s *State) endInvite(st InviteState, obsolete bool) error {
+	if !st.Ended {
+		s.h.Invites--
+	}
+	st.Ended, st.Obsolete = true, obsolete
 	if uv, ok := st.Invite.Keybase(); ok {
 		if err := s.put(name(rowKeyed, uv.UID[:], st.Invite.ID[:]), nil); err != nil {
 			return err
@@ -159,7 +169,7 @@ func (s *State) completeInvites(l *Link) error {
 		case st.Invite.NewStyle():
 			return Refuse(KindInviteDone, "invitation %s is used, not completed", c.Invite)
 		}
-		if err := s.endInvite(st); err != nil {
+		if err := s.endInvite(st, false); err != nil {
 			return err
 		}
 	}
@@ -179,7 +189,7 @@ func (s *State) obsoleteInvites(l *Link) error {
 			return err
 		}
 		for _, i := range ended {
-			if err := s.endInvite(i); err != nil {
+			if err := s.endInvite(i, true); err != nil {
 				return err
 			}
 		}
@@ -201,14 +211,14 @@ func (s *State) useInvites(l *Link) error {
 		case !st.Invite.NewStyle():
 			return Refuse(KindInviteDone, "invitation %s is completed, not used", c.Invite)
 		case st.usedUp():
-			return Refuse(KindInviteDone, "invitation %s has been used %d times", c.Invite, len(st.Used))
+			return Refuse(KindInviteDone, "invitation %s has been used %d times", c.Invite, st.Uses)
 		case seen[c.UV]:
 			return Refuse(KindInviteDone, "%s uses two invitations", c.UV)
 		case !gets(l, c.UV, st.Invite.Role):
 			return Refuse(KindInviteDone, "%s is not made %s", c.UV, st.Invite.Role)
 		}
 		seen[c.UV] = true
-		st.Used = append(st.Used[:len(st.Used):len(st.Used)], c.UV)
+		st.Uses++
 		if err := save(s, name(rowInvite, c.Invite[:]), st); err != nil {
 			return err
 		}
@@ -293,6 +303,45 @@ func (s *State) checkImplicitChange(l *Link) error {
 	}
 	if completed != expected {
 		return Refuse(KindImplicit, "%d invitations for %d new members", completed, expected)
+	}
+	return s.checkImplicitRoles(l, removed)
+}
+
+// checkImplicitRoles: who takes somebody's place, or accepts an invitation, does so in the
+// role of that, and bots are nobody else. Readers do not ask; but what a team is called
+// follows from the roles, and so would change for everybody.
+// client: go/teams/teams.go:Team.implicitTeamDisplayName
+func (s *State) checkImplicitRoles(l *Link, removed map[kbsig.UID]kbsig.UserVersion) error {
+	due := make(map[kbsig.UID][]Role)
+	for uid, uv := range removed {
+		role, err := s.RoleOf(uv)
+		if err != nil {
+			return err
+		}
+		due[uid] = append(due[uid], role)
+	}
+	for _, c := range l.Completed {
+		st, _, err := s.Invite(c.Invite)
+		if err != nil {
+			return err
+		}
+		due[c.UV.UID] = append(due[c.UV.UID], st.Invite.Role)
+	}
+	for _, m := range l.Members {
+		role, err := s.RoleOf(m.UV)
+		if err != nil {
+			return err
+		}
+		switch m.Role {
+		case RoleOwner, RoleReader:
+			if !slices.Contains(due[m.UV.UID], m.Role) {
+				return Refuse(KindImplicitRole, "%s as %s of an implicit team", m.UV, m.Role)
+			}
+		case RoleBot, RoleRestrictedBot:
+			if role == RoleOwner || role == RoleReader {
+				return Refuse(KindImplicitRole, "%s, who is %s, as a bot of an implicit team", m.UV, role)
+			}
+		}
 	}
 	return nil
 }

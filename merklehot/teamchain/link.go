@@ -114,6 +114,7 @@ func (i Invite) Keybase() (kbsig.UserVersion, bool) {
 const (
 	InviteKeybase = "keybase"
 	InviteLink    = "invitelink"
+	InviteSeitan  = "seitan_invite_token"
 )
 
 // InviteSection is what a link says of invitations.

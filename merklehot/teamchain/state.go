@@ -69,12 +69,14 @@ type SubteamPoint struct {
 
 // InviteState is an invitation and what has become of it.
 type InviteState struct {
-	Invite  Invite              `codec:"i"`
-	Inviter kbsig.UserVersion   `codec:"b"`
-	Seqno   kbsig.Seqno         `codec:"n"`
-	Ctime   int64               `codec:"c"`
-	Ended   bool                `codec:"e,omitempty"` // completed, cancelled, obsolete
-	Used    []kbsig.UserVersion `codec:"u,omitempty"` // of a new-style one
+	Invite  Invite            `codec:"i"`
+	Inviter kbsig.UserVersion `codec:"b"`
+	Seqno   kbsig.Seqno       `codec:"n"`
+	Ctime   int64             `codec:"c"`
+	Ended   bool              `codec:"e,omitempty"` // completed, cancelled, obsolete
+	// Obsolete ones have ended by themselves; clients cancel them none the less.
+	Obsolete bool  `codec:"o,omitempty"`
+	Uses     int64 `codec:"u,omitempty"` // of a new-style one
 }
 
 // Good reports whether the invitation can still be accepted: it is active, and a
@@ -83,7 +85,7 @@ func (i InviteState) Good() bool { return !i.Ended && !i.usedUp() }
 
 // client: go/protocol/keybase1/extras.go:TeamInvite.IsUsedUp
 func (i InviteState) usedUp() bool {
-	return i.Invite.MaxUses > 0 && int64(len(i.Used)) >= i.Invite.MaxUses
+	return i.Invite.MaxUses > 0 && i.Uses >= i.Invite.MaxUses
 }
 
 func name(kind byte, parts ...[]byte) []byte {

@@ -44,6 +44,7 @@ type Account struct {
 	eldest KID
 	seqno  Seqno
 	prev   LinkID
+	teams  teamMemory
 }
 
 // SignupOptions say how an account begins.

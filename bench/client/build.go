@@ -3,6 +3,7 @@ package client
 import (
 	"crypto/sha256"
 	"fmt"
+	"strings"
 )
 
 // expireInSeconds is what the stock client writes everywhere: 16 years.
@@ -26,8 +27,11 @@ type LinkSpec struct {
 	Root     *Root          // quoted as merkle_root; nil leaves it out
 	Body     map[string]any // sections beside key, merkle_root, type and version
 	Ignore   bool           // ignore_if_unsupported
+	// Number and SeqType are those of a team's link; zero: a link of a user.
+	Number, SeqType int64
 
 	// ReverseSigner signs with the reverse_sig in Body[ReverseSection] null.
+	// ReverseSection is a path, its parts separated by dots.
 	ReverseSigner  *SigningKey
 	ReverseSection string
 	// ReverseSign does so instead if a PGP key is added; it returns armour.
@@ -121,6 +125,9 @@ func (s *LinkSpec) payload() map[string]any {
 	if s.Ignore {
 		payload["ignore_if_unsupported"] = true
 	}
+	if s.SeqType != 0 {
+		payload["seq_type"] = s.SeqType
+	}
 	return payload
 }
 
@@ -130,10 +137,12 @@ func (s *LinkSpec) reverse(payload map[string]any) error {
 	if s.ReverseSigner == nil && s.ReverseSign == nil {
 		return nil
 	}
-	body, _ := payload["body"].(map[string]any)
-	section, ok := body[s.ReverseSection].(map[string]any)
-	if !ok {
-		return fmt.Errorf("no section %q to put a reverse signature into", s.ReverseSection)
+	section, ok := payload["body"].(map[string]any)
+	for _, part := range strings.Split(s.ReverseSection, ".") {
+		section, ok = section[part].(map[string]any)
+		if !ok {
+			return fmt.Errorf("no section %q to put a reverse signature into", s.ReverseSection)
+		}
 	}
 	section["reverse_sig"] = nil
 	b, err := canonical(payload)
@@ -154,6 +163,9 @@ func (s *LinkSpec) outer(inner []byte) []byte {
 	o := &Outer{
 		Fields: 7, Version: 2, Seqno: int64(s.Seqno), Curr: curr[:],
 		Type: typeNumber(s.Type, len(revoke) > 0), SeqType: seqTypePublic, Ignore: s.Ignore,
+	}
+	if s.Number != 0 {
+		o.Type, o.SeqType = s.Number, s.SeqType
 	}
 	if !s.Prev.IsZero() {
 		o.Prev = s.Prev[:]

@@ -50,6 +50,6 @@
 // # What it does not do
 //
 // It makes no links that PGP signs, though it verifies them. Leaves of version 1, PGP-signed roots and the whitelists of broken links of the original
-// service do not exist on a new server and are violations here. Remote proofs,
-// teams and chat belong to other packages.
+// service do not exist on a new server and are violations here. Remote proofs and
+// chat belong to other packages.
 package client

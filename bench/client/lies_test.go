@@ -40,7 +40,7 @@ func (s *scene) refresh() error {
 
 // Every lie is noticed, for the reason that makes it a lie.
 func TestLies(t *testing.T) {
-	for _, table := range [][]lie{rootLies, pathLies, linkLies, chainLies, otherLies} {
+	for _, table := range [][]lie{rootLies, pathLies, linkLies, chainLies, otherLies, teamLies} {
 		for _, l := range table {
 			t.Run(string(l.rule)+"/"+l.name, func(t *testing.T) {
 				t.Parallel()
@@ -59,7 +59,7 @@ func TestLies(t *testing.T) {
 // Each rule of rules.go has a lie, so that no check can be lost unnoticed.
 func TestEveryRuleHasALie(t *testing.T) {
 	told := make(map[string]bool)
-	for _, table := range [][]lie{rootLies, pathLies, linkLies, chainLies, otherLies} {
+	for _, table := range [][]lie{rootLies, pathLies, linkLies, chainLies, otherLies, teamLies} {
 		for _, l := range table {
 			told[string(l.rule)] = true
 		}

@@ -63,6 +63,13 @@ const (
 	RulePUK          Rule = "puk"           // per-user-key generations count 1, 2, 3, ...
 	RuleRevoke       Rule = "revoke"        // revocations name active things
 
+	// Teams.
+	RuleTeamLink  Rule = "team-link"  // a link of a team may stand where it stands
+	RuleTeamRole  Rule = "team-role"  // who signs has the role that the link wants
+	RuleTeamOrder Rule = "team-order" // keys and roles were there before a link and gone only after it
+	RuleTeamName  Rule = "team-name"  // parent and subteam agree on the name
+	RuleTeamKey   Rule = "team-key"   // generations, boxes, prevs and masks fit the chain
+
 	// After a post.
 	RulePosted Rule = "posted" // an acknowledged link is in the tree
 

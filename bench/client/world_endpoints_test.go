@@ -81,7 +81,11 @@ func (w *world) private(endpoint string, q url.Values, body map[string]any, me *
 	case "nuke":
 		w.reset(me)
 		return nil, nil
-	case "downgrade/key", "downgrade/sig":
+	case "sig/multi":
+		return nil, w.sigMulti(body, me)
+	case "team/get":
+		return w.teamGet(q, me)
+	case "downgrade/key", "downgrade/sig", "downgrade/team":
 		w.leases++
 		r := w.top()
 		return map[string]any{"downgrade_lease_id": fmt.Sprintf("%032x", w.leases), "merkle_seqno": r.seqno, "hash_meta": hashMetaOf(r.payload).String()}, nil
@@ -204,6 +208,11 @@ func (w *world) pathAnswer(q url.Values) (map[string]any, *refusal) {
 	id := q.Get("uid") + q.Get("leaf_id")
 	uid, _ := ParseUID(id)
 	u := w.users[uid]
+	if team, err := ParseTeamID(id); err == nil && q.Get("start_seqno")+q.Get("start_hash_meta") == "" {
+		if t := w.teams[team]; t != nil && r.teams[team] != t.tail.Seqno && !w.hold {
+			return nil, &refusal{300, "MERKLE_UPDATE_ROOT"}
+		}
+	}
 	if q.Get("uid") != "" {
 		if u == nil {
 			return nil, &refusal{205, "NOT_FOUND"}

@@ -27,6 +27,7 @@ type world struct {
 	mu     sync.Mutex
 	clock  int64 // unix seconds; every root takes one
 	users  map[UID]*resident
+	teams  map[TeamID]*worldTeam
 	roots  []*worldRoot
 	relay  map[string][][]byte
 	leases int
@@ -42,6 +43,7 @@ type worldRoot struct {
 	top     string
 	leaves  map[string]string // prefix to leaf node
 	tails   map[UID]int       // version of each user's leaf
+	teams   map[TeamID]Seqno
 }
 
 // resident is what the world holds of a user.
@@ -73,7 +75,7 @@ func newWorld(t testing.TB) *world {
 	var seed Seed
 	copy(seed[:], "the root key of a test world....")
 	w := &world{
-		t: t, key: NewSigningKey(seed), clock: worldStart, users: make(map[UID]*resident), relay: make(map[string][][]byte),
+		t: t, key: NewSigningKey(seed), clock: worldStart, users: make(map[UID]*resident), teams: make(map[TeamID]*worldTeam), relay: make(map[string][][]byte),
 	}
 	w.srv = httptest.NewServer(http.HandlerFunc(w.serve))
 	t.Cleanup(w.srv.Close)
@@ -126,7 +128,7 @@ func mustJSON(v any) string {
 // before it is signed.
 func (w *world) publish(edit func(payload map[string]any)) *worldRoot {
 	tabs := make(map[string]map[string]any)
-	r := &worldRoot{seqno: Seqno(len(w.roots) + 1), leaves: make(map[string]string), tails: make(map[UID]int)}
+	r := &worldRoot{seqno: Seqno(len(w.roots) + 1), leaves: make(map[string]string), tails: make(map[UID]int), teams: make(map[TeamID]Seqno)}
 	for uid, u := range w.users {
 		p := uid.String()[:2]
 		if tabs[p] == nil {
@@ -134,6 +136,14 @@ func (w *world) publish(edit func(payload map[string]any)) *worldRoot {
 		}
 		tabs[p][uid.String()] = u.leafValue()
 		r.tails[uid] = u.leafVer
+	}
+	for id, t := range w.teams {
+		p := id.String()[:2]
+		if tabs[p] == nil {
+			tabs[p] = make(map[string]any)
+		}
+		tabs[p][id.String()] = t.leafValue(id)
+		r.teams[id] = t.tail.Seqno
 	}
 	top := make(map[string]any)
 	for p, tab := range tabs {

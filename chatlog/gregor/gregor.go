@@ -120,6 +120,9 @@ type Options struct {
 	// Notify is told of what a person should hear of even if no device is connected:
 	// items whose reminder is due. It must be quick. Nil: nobody is told.
 	Notify func(ctx context.Context, u kbsig.UID, it gregor1.ItemAndMetadata)
+	// Arrived is told of each connection of a user, after it gets messages. Nil: nobody is
+	// told.
+	Arrived func(ctx context.Context, u kbsig.UID)
 }
 
 // Service is the state machine of all users. It is safe for concurrent use.
@@ -442,6 +445,14 @@ type Welcome struct {
 // the messages stamped at t; 0 if it has nothing. It is told what happened since if
 // that is remembered for certain, and else the whole state.
 func (s *Service) SubscribeSince(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, t gregor1.Time, sink Sink) (Welcome, *Subscription, error) {
+	w, sub, err := s.subscribe(ctx, u, d, t, sink)
+	if err == nil && s.opts.Arrived != nil {
+		s.opts.Arrived(ctx, u)
+	}
+	return w, sub, err
+}
+
+func (s *Service) subscribe(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, t gregor1.Time, sink Sink) (Welcome, *Subscription, error) {
 	r, err := s.rooms.enter(ctx, u)
 	if err != nil {
 		return Welcome{}, nil, err

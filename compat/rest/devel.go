@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/keystead/keystead/engine/accounts"
@@ -16,7 +17,7 @@ const develInvitation = "202020202020202020202020"
 
 // develTable are the endpoints that only devel mode has.
 func develTable() []route {
-	return append(append(rooterRoutes(), contactHooks()...), []route{
+	return append(slices.Concat(rooterRoutes(), contactHooks(), joiningHooks()), []route{
 		{"autoreset/timetravel", post, authOptional, ratePost, 0, refused, resetTravel},
 		{"autoreset/process_dev", post, authNone, rateLookup, 0, natural, resetProcess},
 		{"autoreset/status_dev", get, authOptional, rateLookup, 0, reads, resetStatusDevel},

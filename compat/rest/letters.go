@@ -86,6 +86,23 @@ func (s *Server) invitationLetter(to string, from kbsig.Username, code, message 
 	return letter(to, string(from)+" invites you to "+s.host(), paragraphs...)
 }
 
+// TeamLetter invites an address to a team, or, without one, to a conversation. What the
+// inviter wrote stands in it as one quoted line.
+func (s *Server) TeamLetter(to string, from kbsig.Username, team, token, message string) mail.Message {
+	what := "the team " + team
+	if team == "" {
+		what = "a conversation"
+	}
+	paragraphs := []string{fmt.Sprintf("The user %s of the Keybase server %s invites you to %s.", from, s.host(), what)}
+	if message = strings.TrimSpace(mail.Printable(message)); message != "" {
+		paragraphs = append(paragraphs, "> "+clipped(message, invitationMessageMax))
+	}
+	paragraphs = append(paragraphs,
+		"If you have an account, you accept with:\n\n    keybase team accept-invite --token "+token,
+		fmt.Sprintf("If not, sign up first with a Keybase client that uses the server %s. An account that has verified this mail address is let in without the command.", s.address()))
+	return letter(to, fmt.Sprintf("%s invites you to %s", from, clipped(what, 100)), paragraphs...)
+}
+
 func signUpCommand(code string) string {
 	if code == "" {
 		return "keybase signup"

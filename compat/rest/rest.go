@@ -44,7 +44,9 @@ import (
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/reports"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/chores"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/teams"
 )
@@ -84,6 +86,10 @@ type Options struct {
 	Auth     *auth.Auth
 	Identity *identity.Service
 	Teams    *teams.Service
+	// Joining keeps who wants to be let into teams, and Chores what members are asked to
+	// do about it.
+	Joining *joining.Service
+	Chores  *chores.Queue
 	// Autoreset keeps the resets that wait.
 	Autoreset *autoreset.Service
 	// Proofs is what users have proven elsewhere.
@@ -133,7 +139,8 @@ type Server struct {
 
 	stretching sync.Mutex // a password
 	codesMu    sync.Mutex
-	codes      map[codeOf]string // devel mode only
+	codes      map[codeOf]string   // devel mode only
+	tokens     map[string][]string // devel mode only
 }
 
 // New builds the door; Serve opens it.

@@ -54,7 +54,7 @@ const (
 
 // table is the whole public surface, by family.
 func (s *Server) table() []route {
-	return []route{
+	return append(joiningRoutes(), []route{
 		// Accounts and sessions: login.go, invitations.go, passphrase.go, account.go
 		{"signup", post, authNone, rateSignUp, 0, refused, signUp},
 		{"getsalt", get, authNone, rateLookup, 0, reads, getSalt},
@@ -213,7 +213,7 @@ func (s *Server) table() []route {
 		{"stellar/config", get, authNone, rateRead, 0, reads, stellarConfig},
 		{"stellar/all_details_plus_payments", get, authRequired, rateOwn, 0, reads, stellarAccounts},
 		{"team/for_user", get, authRequired, rateOwn, 0, reads, teamsForUser},
-	}
+	}...)
 }
 
 // absent are the endpoints that stock clients call and this server does not have yet.
@@ -257,28 +257,14 @@ var absent = []string{
 	"stellar/submitrelaypayment",
 	"stellar/submitrequest",
 	"stellar/ticker",
-	"team/access_requests",
-	"team/blocks",
-	"team/conflict_info",
-	"team/deny_access",
-	"team/disable_tars",
 	"team/exists",
 	"team/get",
-	"team/get_invite_details",
 	"team/id",
-	"team/implicit",
 	"team/key_pseudonym",
-	"team/laar",
 	"team/list_profile_add",
 	"team/member_eks",
 	"team/member_showcase",
 	"team/mentiondesc",
-	"team/my_access_requests",
-	"team/reject_invite_acceptance",
-	"team/request_access",
-	"team/seitan",
-	"team/seitan_invitelink",
-	"team/seitan_v2",
 	"team/storage",
 	"team/storage/list",
 	"team/team_ek",
@@ -286,7 +272,6 @@ var absent = []string{
 	"team/team_showcase",
 	"team/teammates_for_user",
 	"team/tlfid",
-	"team/token",
 	"teambot/box",
 	"teambot/key",
 	"teambot/key_needed",

@@ -82,6 +82,14 @@
 //	0l      uid, team                       lease over a member                 merklehot/teams
 //	0u      team, seqno                     adopted keys of a folder            merklehot/teams
 //	0g      team                            facts of a team beside its chain    merklehot/teams
+//	0i      sha256(display name)            implicit teams that have the name   merklehot/implicit
+//	0I      team                            display name of an implicit team    merklehot/implicit
+//	0j      sha256(clue), team, invite      what leads to an invite             merklehot/joining
+//	0q      team, uid                       request, ban or farewell            merklehot/joining
+//	0w      uid, team                       nothing: there is a 0q or 0a        merklehot/joining
+//	0a      team, uid, invite               acceptance of an invite             merklehot/joining
+//	0d      team                            how it treats those who ask         merklehot/joining
+//	0J      team, kind                      something that members should do    merklehot/chores
 //
 // The test walks this table: prefixes are unique, constructors and decoders are
 // inverse, and order is as said.

@@ -16,7 +16,10 @@ import (
 	"github.com/keystead/keystead/engine/mail"
 	"github.com/keystead/keystead/engine/people"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/chores"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/implicit"
+	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/rooter"
 )
@@ -122,6 +125,14 @@ var families = []family{
 	{name: "lease over a member", key: keys.TeamLease(zero.uid, zero.team), parts: "uT"},
 	{name: "adopted keys of a folder", key: keys.TeamTLFKeys(zero.team, 1), parts: "Tn"},
 	{name: "facts of a team", key: keys.TeamFacts(zero.team), parts: "T"},
+	{name: "display name", key: keys.ImplicitName([32]byte{}), parts: "h", value: decodes[implicit.Place]},
+	{name: "name of an implicit team", key: keys.ImplicitTeam(zero.team), parts: "T", value: decodes[implicit.Called]},
+	{name: "way to an invite", key: keys.InviteLead([32]byte{}, zero.team, kbsig.InviteID{}), parts: "hTi"},
+	{name: "outsider", key: keys.Outsider(zero.team, zero.uid), parts: "TU", value: decodes[joining.Outsider]},
+	{name: "team outside", key: keys.OutsiderTeam(zero.uid, zero.team), parts: "uT"},
+	{name: "acceptance", key: keys.Acceptance(zero.team, zero.uid, kbsig.InviteID{}), parts: "TUi", value: decodes[joining.Acceptance]},
+	{name: "door of a team", key: keys.TeamDoor(zero.team), parts: "T", value: decodes[joining.Door]},
+	{name: "chore", key: keys.Chore(zero.team, 'r'), fits: isChore, value: chores.CheckShape},
 	{name: "root", key: keys.Root(1), parts: "n"},
 	{name: "root index entry", key: keys.RootHash(kbsig.HashMeta{}), parts: "h"},
 	{name: "list of changes", key: keys.Changes(1), parts: "n"},
@@ -313,6 +324,11 @@ func isTeamRow(k []byte) bool {
 func isSubteam(k []byte) bool {
 	t, part, ok := keys.SubteamOf(k)
 	return ok && partOK('T', t[:]) && part == strings.ToLower(part)
+}
+
+func isChore(k []byte) bool {
+	t, _, ok := keys.ChoreOf(k)
+	return ok && partOK('T', t[:])
 }
 
 func isProvenName(k []byte) bool {

@@ -280,6 +280,7 @@ func (n *node) openNews() error {
 	})
 	n.gregor = gregor.New(gregor.Options{
 		Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log, Notify: n.remind, Gone: n.gone,
+		Arrived: n.arrived,
 	})
 	n.push = push.New(push.Options{
 		Store: n.store, Clock: n.Clock, Logger: n.log, Metrics: n.reg,

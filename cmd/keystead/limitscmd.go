@@ -39,10 +39,13 @@ import (
 	"github.com/keystead/keystead/kbfsblocks/tlf"
 	"github.com/keystead/keystead/merklehot/archive"
 	"github.com/keystead/keystead/merklehot/audit"
+	"github.com/keystead/keystead/merklehot/chores"
 	"github.com/keystead/keystead/merklehot/consent"
 	"github.com/keystead/keystead/merklehot/directory"
 	"github.com/keystead/keystead/merklehot/home"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/implicit"
+	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/pvl"
@@ -84,6 +87,9 @@ func limitRooms() []limitRoom {
 		{"merklehot/directory", "People", directory.LimitRows()},
 		{"merklehot/consent", "Who may come near", consent.LimitRows()},
 		{"merklehot/vouches", "The web of trust", vouches.LimitRows()},
+		{"merklehot/implicit", "Names of implicit teams", implicit.LimitRows()},
+		{"merklehot/joining", "Ways into teams", joining.LimitRows()},
+		{"merklehot/chores", "What members are asked to do for teams", chores.LimitRows()},
 		{"merklehot/keyboxes", "Encrypted keys and wallets", keyboxes.LimitRows()},
 		{"merklehot/home", "Home pages", home.LimitRows()},
 		{"kbfsblocks/tlf", "Folders", tlf.LimitRows()},

@@ -43,7 +43,7 @@ type sweepBody struct {
 // rotation is the Source of Rotate: it is done when there is a newer generation, visible
 // or hidden.
 func rotation(r store.Reader, st *teamchain.State, c *Chore) (any, time.Time, error) {
-	newest, err := teams.Generation(r, st)
+	newest, err := teams.NewestGeneration(r, st.ID())
 	if err != nil || newest > c.Generation {
 		return nil, time.Time{}, err
 	}

@@ -235,7 +235,7 @@ func wantRotation(tx *store.Tx, t kbsig.TeamID, resets ...chores.Reset) error {
 	if err != nil || st.Deleted() {
 		return err
 	}
-	generation, err := teams.Generation(tx, st)
+	generation, err := teams.NewestGeneration(tx, st.ID())
 	if err != nil {
 		return err
 	}

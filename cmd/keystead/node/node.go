@@ -48,7 +48,9 @@ import (
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/archive"
+	"github.com/keystead/keystead/merklehot/chores"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/teams"
@@ -167,6 +169,10 @@ type node struct {
 	post    *postman.Postman
 	rest    *rest.Server
 	rpc     *rpc.Server
+
+	teams   *teams.Service
+	chores  *chores.Queue
+	joining *joining.Service
 
 	certs   []certificate
 	control *adminapi.Server
@@ -306,7 +312,8 @@ func (n *node) buildDoors() error {
 	n.startJobs()
 	ids := identity.New(n.store, n.Rand)
 	ids.KeepProofs(n.proofs)
-	crews := teams.New(n.store, ids, n.Rand)
+	n.teams = teams.New(n.store, ids, n.Rand)
+	n.openWays(ids)
 	resets, err := n.startResets(ids)
 	if err != nil {
 		return err
@@ -321,7 +328,8 @@ func (n *node) buildDoors() error {
 	}
 	restConns, pushConns := n.connections()
 	n.rest = rest.New(rest.Options{
-		Store: n.store, Auth: a, Identity: ids, Teams: crews, Autoreset: resets, Proofs: n.proofs,
+		Store: n.store, Auth: a, Identity: ids, Teams: n.teams, Autoreset: resets, Proofs: n.proofs,
+		Joining: n.joining, Chores: n.chores,
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
 		Connections: restConns,
 		Revoked:     func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },

@@ -235,7 +235,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	name, isAPI := endpointOf(path)
 	if !isAPI {
-		if s.servePage(ctx, path, s.addressOf(ctx)) || s.gubblePage(ctx, path) {
+		if s.servePage(ctx, path, s.addressOf(ctx)) || s.serveKeys(ctx, path, s.addressOf(ctx)) || s.gubblePage(ctx, path) {
 			return
 		}
 		if strings.HasPrefix(path, verifyPath) {

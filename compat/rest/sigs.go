@@ -2,6 +2,8 @@ package rest
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
@@ -26,9 +28,47 @@ func sigGet(c *call) (any, error) {
 	return c.links(low, c.raw("c3") == "2")
 }
 
-// sigGetHigh: GET sig/get_high. Clients do not write high_skip, so the only answer
-// that links up is the whole chain. client: go/libkb/upak_lite.go:HighSigChain.LoadFromServer
-func sigGetHigh(c *call) (any, error) { return c.links(0, false) }
+// sigGetHigh: GET sig/get_high: the newest link, and before each link the one that its
+// high_skip leads to. Most clients write no high_skip; before their links comes the one
+// that they follow. client: go/libkb/upak_lite.go:HighSigChain.VerifyChain
+func sigGetHigh(c *call) (any, error) {
+	uid, err := c.uid("uid")
+	if err != nil {
+		return nil, err
+	}
+	st, err := identity.Chain(c.view(), uid)
+	if err != nil {
+		return nil, err
+	}
+	sigs := []entryJSON{}
+	for n := st.Tail; n > 0; {
+		rec, err := identity.Record(c.view(), uid, n)
+		if err != nil {
+			return nil, err
+		}
+		l, err := rec.Link()
+		if err != nil {
+			return nil, fmt.Errorf("link %d of %s: %w", n, uid, err)
+		}
+		e, err := rec.Entry(false)
+		if err != nil {
+			return nil, err
+		}
+		sigs = append(sigs, entryOf(e))
+		before := n - 1
+		if l.HighSkip != nil {
+			before = l.HighSkip.Seqno
+		}
+		if before >= n {
+			return nil, fmt.Errorf("link %d of %s: its high_skip leads to %d", n, uid, before)
+		}
+		n = before
+	}
+	slices.Reverse(sigs)
+	return struct {
+		Sigs []entryJSON `json:"sigs"`
+	}{sigs}, nil
+}
 
 // entryJSON is one link of a chain, whole or as a stub.
 // client: go/libkb/chain_link_parse_2.go:ImportLinkFromServer
@@ -42,6 +82,14 @@ type entryJSON struct {
 	KID         string `json:"kid,omitempty"`
 	// ProofText is what the user was told to publish; sent to its author only.
 	ProofText string `json:"proof_text_full,omitempty"`
+}
+
+func entryOf(e kbsig.WireEntry) entryJSON {
+	j := entryJSON{SigVersion: e.SigVersion, SI1: e.SI1, SI2: e.SI2, S2: e.S2, PayloadJSON: e.PayloadJSON, Sig: e.Sig}
+	if e.Sig != "" {
+		j.KID = e.KID.String()
+	}
+	return j
 }
 
 func (c *call) links(low kbsig.Seqno, stub bool) (any, error) {
@@ -63,10 +111,7 @@ func (c *call) links(low kbsig.Seqno, stub bool) (any, error) {
 	err = identity.Records(c.view(), uid, low, func(n kbsig.Seqno, rec sigchain.Record) error {
 		// The first link of the incarnation and what may be the tail are needed whole.
 		e, err := rec.Entry(stub && n <= st.Tail-tailsWholeMax && n != st.EldestSeqno)
-		j := entryJSON{SigVersion: e.SigVersion, SI1: e.SI1, SI2: e.SI2, S2: e.S2, PayloadJSON: e.PayloadJSON, Sig: e.Sig}
-		if e.Sig != "" {
-			j.KID = e.KID.String()
-		}
+		j := entryOf(e)
 		j.ProofText = texts[n]
 		sigs = append(sigs, j)
 		return err

@@ -13,6 +13,9 @@
 //   - the tree: built from the chains alone, by code of this package, it has the hash
 //     that the newest root signs; every value that a leaf ever had is a link of its
 //     chain; one chain length has one end; paths in older roots verify;
+//   - hidden chains: their links verify and follow each other, ratchets are explained, and
+//     the blind tree built from them alone is the one that the newest root names; proofs
+//     in older roots verify;
 //   - keys: every key of the store is one that engine/keys makes, and belongs to an
 //     account if it names a user.
 //
@@ -21,7 +24,7 @@
 // must decode.
 //
 // Where a second opinion is worth it, the package has its own: root payloads, skip
-// tables, the tree's shape, leaf values and path verification share no code with what
+// tables, the trees' shapes, leaf values and path verification share no code with what
 // wrote them. It only reads. Memory is bounded per user, plus 32 bytes and two bits a
 // root; it reads each record about twice. Users are audited on all processors.
 package audit
@@ -83,7 +86,7 @@ func RunWith(ctx context.Context, r store.Reader, o Options, out io.Writer) erro
 	}
 	a := &auditor{ctx: ctx, r: r, opts: o, out: out}
 	a.tree.check = a.node
-	for _, pass := range []func() error{a.keyspace, a.roots, a.users, a.indexes, a.changes, a.wholeTree} {
+	for _, pass := range []func() error{a.keyspace, a.blindVersions, a.roots, a.users, a.hiddenChains, a.indexes, a.changes, a.wholeTree} {
 		if err := pass(); err != nil && !errors.Is(err, errEnough) {
 			return fmt.Errorf("audit: %w", err)
 		} else if err != nil {
@@ -125,6 +128,9 @@ type auditor struct {
 
 	rng  uint64
 	tree shape // built from the chains
+
+	blind     []blindVersion // as stored, oldest first
+	blindTree blindShape     // built from the hidden chains
 
 	accounts, links, resets, keyCount, leafValues, paths int
 }

@@ -22,6 +22,7 @@ const emptyTable = `{"tab":{},"type":1}`
 // client: go/libkb/merkle_client.go:MerkleRootPayloadUnpacked
 type rootPayload struct {
 	Body struct {
+		Blind         string            `json:"blind_merkle_root_hash"`
 		LegacyUIDRoot string            `json:"legacy_uid_root"`
 		Prev          string            `json:"prev"`
 		Root          string            `json:"root"`
@@ -143,6 +144,9 @@ func (a *auditor) root(root *roots.Root, before *rootBefore) {
 		bad("time goes back by %d s", before.ctime-root.Ctime)
 	}
 	if err := a.skips(n, p.Body.Skips); err != nil {
+		bad("%v", err)
+	}
+	if err := a.blindOfRoot(n, p.Body.Blind); err != nil {
 		bad("%v", err)
 	}
 	a.noteTree(root, before)

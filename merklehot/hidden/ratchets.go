@@ -77,6 +77,23 @@ func PutBlindings(tx *store.Tx, team kbsig.TeamID, list []Blinding) {
 	}
 }
 
+// CheckStored says why a stored ratchet is not explained by what is kept of it.
+func CheckStored(r store.Reader, team kbsig.TeamID, h kbsig.Ratchet) error {
+	list, err := Blindings(r, team, []kbsig.Ratchet{h})
+	if err != nil {
+		return err
+	}
+	b := &list[0]
+	id, err := linkID(r, team, b.Tail.Seqno)
+	if err != nil {
+		return err
+	}
+	if kbsig.RatchetOf(b.Tail, b.Key) != h || id != b.Tail.Link {
+		return refuse(KindCorrupt, "it is no ratchet of hidden link %d", b.Tail.Seqno)
+	}
+	return nil
+}
+
 // Blindings reads what explains the ratchets of links that are served, each once.
 func Blindings(r store.Reader, team kbsig.TeamID, ratchets []kbsig.Ratchet) ([]Blinding, error) {
 	out := make([]Blinding, 0, len(ratchets))

@@ -59,6 +59,9 @@ func (s *State) Apply(l *Link, env Env) (*State, error) {
 	return s.after(l), nil
 }
 
+// StateAfter is the state of a chain that ends with a link.
+func StateAfter(l *Link) *State { return new(State).after(l) }
+
 func (s *State) after(l *Link) *State {
 	return &State{kbsig.Sig3Tail{Seqno: l.Seqno, Link: l.ID}, l.PTK, l.Parent.Seqno}
 }

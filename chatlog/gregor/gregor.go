@@ -31,6 +31,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/wire/gregor1"
 	"github.com/keystead/keystead/engine/observe"
@@ -114,6 +116,8 @@ type Options struct {
 	Clock  func() time.Time
 	Rand   io.Reader    // for the ids of injected messages
 	Logger *slog.Logger // default: discards
+	// Metrics is where they are registered; nil: nowhere.
+	Metrics prometheus.Registerer
 	// Gone reports accounts that were deleted: nothing is kept for them any more. Nil:
 	// nobody is gone.
 	Gone func(u kbsig.UID) (bool, error)
@@ -127,8 +131,9 @@ type Options struct {
 
 // Service is the state machine of all users. It is safe for concurrent use.
 type Service struct {
-	opts  Options
-	rooms rooms
+	opts    Options
+	rooms   rooms
+	metrics *metrics
 }
 
 // New makes a Service.
@@ -136,7 +141,9 @@ func New(o Options) *Service {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Service{opts: o, rooms: rooms{byUID: make(map[kbsig.UID]*room)}}
+	s := &Service{opts: o, rooms: rooms{byUID: make(map[kbsig.UID]*room)}}
+	s.metrics = newMetrics(o.Metrics, func() float64 { return float64(s.rooms.count()) })
+	return s
 }
 
 // Consume takes a message from one of the user's own clients. A state update is
@@ -145,6 +152,14 @@ func New(o Options) *Service {
 // error wraps ErrRefused when the message's shape is at fault.
 // client: go/service/gregor.go:gregorHandler.InjectOutOfBandMessage
 func (s *Service) Consume(ctx context.Context, u kbsig.UID, m gregor1.Message) error {
+	err := s.consume(ctx, u, m)
+	if errors.Is(err, ErrRefused) {
+		s.metrics.count(outcome{}, err)
+	}
+	return err
+}
+
+func (s *Service) consume(ctx context.Context, u kbsig.UID, m gregor1.Message) error {
 	if o := m.OutOfBand; o != nil && m.InBand == nil {
 		if o.System == "" || len(o.System) > systemBytesMax || strings.HasPrefix(o.System, localSystems) || len(o.Body) > bodyBytesMax {
 			return fmt.Errorf("consume for %s: out-of-band message %q of %d bytes: %w", u, o.System[:min(len(o.System), systemBytesMax)], len(o.Body), ErrRefused)
@@ -261,6 +276,7 @@ func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdat
 		}
 	}
 	next, err := s.keep(ctx, u, up, skip)
+	s.metrics.count(next, err)
 	if err != nil || next.repeated {
 		return err
 	}
@@ -414,6 +430,7 @@ func (s *Service) push(ctx context.Context, u kbsig.UID, skip kbsig.DeviceID, sy
 		return err
 	}
 	defer s.rooms.leave(u, r)
+	s.metrics.messages.WithLabelValues("out of band").Inc()
 	m := &gregor1.Message{OutOfBand: &gregor1.OutOfBandMessage{UID: u[:], System: system, Body: body}}
 	s.rooms.broadcast(r, func(d kbsig.DeviceID) *gregor1.Message {
 		if !skip.IsZero() && d == skip {
@@ -462,6 +479,7 @@ func (s *Service) subscribe(ctx context.Context, u kbsig.UID, d kbsig.DeviceID, 
 	if err != nil {
 		return w, nil, err
 	}
+	s.metrics.welcomed(w)
 	return w, s.rooms.subscribe(u, r, d, sink), nil
 }
 

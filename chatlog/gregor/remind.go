@@ -80,6 +80,7 @@ func (s *Service) Remind(ctx context.Context, u kbsig.UID, msgID []byte) error {
 	if !due {
 		return nil
 	}
+	s.metrics.reminders.Inc()
 	s.tell(r, outcome{out: gregor1.StateUpdateMessage{Metadata: rec.metadata(u), Creation: rec.told()}, record: rec})
 	if s.opts.Notify != nil {
 		md := rec.metadata(u)

@@ -2,12 +2,18 @@ package gregor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/wire/gregor1"
+	"github.com/keystead/keystead/engine/clock"
 )
 
 // An item with reminders is told again at its times while it is alive; a reminder is
@@ -169,5 +175,38 @@ func TestOutOfBandByClients(t *testing.T) {
 		if err := s.Consume(t.Context(), alice, oob(system)); err == nil {
 			t.Errorf("took %q", system)
 		}
+	}
+}
+
+// What happens to messages is counted by its outcome.
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	log := &testLog{}
+	s := New(Options{Log: log, Clock: clock.NewFake(start).Now, Rand: &hashes{}, Metrics: reg})
+	_, sub, err := s.Subscribe(t.Context(), alice, device("desk"), &ears{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sub.Cancel()
+	_ = s.Consume(t.Context(), alice, creation("1", "a", "x"))
+	_ = s.Consume(t.Context(), alice, creation("1", "a", "x"))
+	_ = s.Consume(t.Context(), alice, creation("", "a", "x"))
+	_ = s.Push(t.Context(), alice, "sys", []byte{1})
+	log.fail = errors.New("disk")
+	_ = s.Consume(t.Context(), alice, creation("2", "a", "x"))
+	want := `
+# HELP keystead_gregor_messages_total Messages by outcome: kept, repeated (their id was seen before), refused (for their shape), failed (not kept; whoever sent one tries again), out of band (told and not kept).
+# TYPE keystead_gregor_messages_total counter
+keystead_gregor_messages_total{outcome="failed"} 1
+keystead_gregor_messages_total{outcome="kept"} 1
+keystead_gregor_messages_total{outcome="out of band"} 1
+keystead_gregor_messages_total{outcome="refused"} 1
+keystead_gregor_messages_total{outcome="repeated"} 1
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), metricMessages); err != nil {
+		t.Error(err)
+	}
+	if n, err := testutil.GatherAndCount(reg, metricUsers, metricWelcomes); err != nil || n != 2 {
+		t.Errorf("%d other metrics, %v", n, err)
 	}
 }

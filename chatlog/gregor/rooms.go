@@ -145,3 +145,9 @@ func (rs *rooms) devices(u kbsig.UID) (ds []kbsig.DeviceID) {
 	}
 	return ds
 }
+
+func (rs *rooms) count() int {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return len(rs.byUID)
+}

@@ -285,7 +285,7 @@ func (n *node) openNews() error {
 		Consumers: []string{gregor.Consumer, push.Consumer}, Logger: n.log, Metrics: n.reg,
 	})
 	n.gregor = gregor.New(gregor.Options{
-		Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log, Notify: n.remind, Gone: n.gone,
+		Log: gregor.StoreLog(n.store), Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.reg, Notify: n.remind, Gone: n.gone,
 		Arrived: n.arrived,
 	})
 	n.push = push.New(push.Options{

@@ -37,6 +37,7 @@ type Notification struct {
 
 // Courier carries notifications by one way. A nil error means that the device's push
 // service took it; ErrGone and ErrRefused are final; anything else means "not now".
+// What it hands over is Notification.Payload of its way.
 type Courier interface {
 	Deliver(ctx context.Context, t Token, n Notification) error
 }
@@ -237,9 +238,19 @@ func wakesFor(e events.Entry) (n Notification, ok bool) {
 		}
 		return Notification{Type: "follow", Text: body.Username + " follows you", Data: map[string]string{"username": body.Username}}, true
 	case "device.new":
-		return Notification{Type: "device.new", Text: "A device was added to your account"}, e.Body != nil
+		return aboutDevice(e, "A device was added to your account")
 	case "device.revoked":
-		return Notification{Type: "device.revoked", Text: "A device was removed from your account"}, e.Body != nil
+		return aboutDevice(e, "A device was removed from your account")
 	}
 	return n, false
+}
+
+func aboutDevice(e events.Entry, text string) (n Notification, ok bool) {
+	var body struct {
+		DeviceID string `json:"device_id"`
+	}
+	if json.Unmarshal(e.Body, &body) != nil {
+		return n, false
+	}
+	return Notification{Type: e.Category, Text: text, Data: map[string]string{"device_id": body.DeviceID}}, true
 }

@@ -128,7 +128,7 @@ func (c *UnifiedPush) Deliver(ctx context.Context, token push.Token, n push.Noti
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(n)
+	body, err := n.Payload(push.UnifiedPush)
 	if err != nil {
 		return fmt.Errorf("spell a notification: %v: %w", err, push.ErrRefused)
 	}

@@ -10,6 +10,9 @@
 //     the reset chains; the state, the indexes over
 //     keys, signatures, devices and follows, and the boxes are just what the chains
 //     give, with nothing missing and nothing besides;
+//   - teams: every visible link plays again as in a client that loads the chain from
+//     the beginning, with the order of events in several chains proven by roots; the
+//     state is what the links lead to, and each key generation was brought once;
 //   - the tree: built from the chains alone, by code of this package, it has the hash
 //     that the newest root signs; every value that a leaf ever had is a link of its
 //     chain; one chain length has one end; paths in older roots verify;
@@ -86,7 +89,9 @@ func RunWith(ctx context.Context, r store.Reader, o Options, out io.Writer) erro
 	}
 	a := &auditor{ctx: ctx, r: r, opts: o, out: out}
 	a.tree.check = a.node
-	for _, pass := range []func() error{a.keyspace, a.blindVersions, a.roots, a.users, a.hiddenChains, a.indexes, a.changes, a.wholeTree} {
+	for _, pass := range []func() error{
+		a.keyspace, a.blindVersions, a.roots, a.teams, a.users, a.hiddenChains, a.indexes, a.changes, a.wholeTree,
+	} {
 		if err := pass(); err != nil && !errors.Is(err, errEnough) {
 			return fmt.Errorf("audit: %w", err)
 		} else if err != nil {
@@ -128,6 +133,8 @@ type auditor struct {
 
 	rng  uint64
 	tree shape // built from the chains
+	// waiting are the leaves of teams that are not in the tree yet, in order.
+	waiting []teamLeaf
 
 	blind     []blindVersion // as stored, oldest first
 	blindTree blindShape     // built from the hidden chains

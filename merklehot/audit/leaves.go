@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"sort"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
@@ -20,11 +19,17 @@ type leafValue struct {
 	value tree.Value
 }
 
-// leafHistory reads all values that a user's leaf ever had. Those that cannot be
-// looked at are reported and left out.
-func (a *auditor) leafHistory(u *user) error {
-	lo := keys.LeafVersions(keys.TreeMain, u.uid[:])
-	err := a.r.Scan(lo, keys.End(lo), func(k, v []byte) error {
+// leafHistory reads all values that a user's leaf ever had.
+func (a *auditor) leafHistory(u *user) (err error) {
+	u.leaf, u.changed, err = a.leafValuesOf(u.uid, u.uid.String())
+	return err
+}
+
+// leafValuesOf reads all values that a leaf ever had, oldest first, and the roots that
+// changed it. Those that cannot be looked at are reported and left out.
+func (a *auditor) leafValuesOf(id [idBytes]byte, subject string) (leaf []leafValue, changed []kbsig.Seqno, err error) {
+	lo := keys.LeafVersions(keys.TreeMain, id[:])
+	err = a.r.Scan(lo, keys.End(lo), func(k, v []byte) error {
 		if err := a.pause(); err != nil {
 			return err
 		}
@@ -34,20 +39,20 @@ func (a *auditor) leafHistory(u *user) error {
 		}
 		a.leafValues++
 		if !a.hasRoot(n) || n == a.first {
-			a.problem("leaf of %s at root %d: there is no such root to change it", u.uid, n)
+			a.problem("leaf of %s at root %d: there is no such root to change it", subject, n)
 			return nil
 		}
-		u.changed = append(u.changed, n)
+		changed = append(changed, n)
 		value, err := tree.ParseLeaf(v)
 		if err != nil {
-			a.problem("leaf of %s at root %d: %v", u.uid, n, err)
+			a.problem("leaf of %s at root %d: %v", subject, n, err)
 			return nil
 		}
-		u.leaf = append(u.leaf, leafValue{n, bytes.Clone(v), value})
+		leaf = append(leaf, leafValue{n, bytes.Clone(v), value})
 		return nil
 	})
-	slices.Reverse(u.leaf)
-	return err
+	slices.Reverse(leaf)
+	return leaf, changed, err
 }
 
 // leaves checks that each value of a user's leaf is an end that the chain once had,
@@ -116,6 +121,9 @@ func leafOf(st *sigchain.State) []byte {
 // that does not play gives none; its stored leaf stands in, so that the rest of the
 // tree can still be judged.
 func (a *auditor) addToTree(u *user) error {
+	if err := a.teamsBefore(u.uid[:]); err != nil {
+		return err
+	}
 	if u.state != nil {
 		return a.tree.add(u.uid, leafOf(u.state))
 	}
@@ -127,6 +135,9 @@ func (a *auditor) addToTree(u *user) error {
 
 // wholeTree finishes the tree over all chains and compares it with what was signed.
 func (a *auditor) wholeTree() error {
+	if err := a.teamsBefore(nil); err != nil {
+		return err
+	}
 	sum, err := a.tree.finish()
 	if err != nil {
 		return err
@@ -164,7 +175,7 @@ func (a *auditor) historicalPaths(u *user) error {
 			return err
 		}
 		if a.chance(total) {
-			if err := a.path(u, u.leaf[i].root); err != nil {
+			if err := a.path([idBytes]byte(u.uid), u.leaf, u.leaf[i].root); err != nil {
 				return err
 			}
 		}
@@ -172,33 +183,29 @@ func (a *auditor) historicalPaths(u *user) error {
 	if !a.chance(total) {
 		return nil
 	}
-	return a.path(u, a.first+kbsig.Seqno(a.random()%uint64(a.newest-a.first+1)))
+	return a.path([idBytes]byte(u.uid), u.leaf, a.first+kbsig.Seqno(a.random()%uint64(a.newest-a.first+1)))
 }
 
 // path takes the path that a client would be served at root n and verifies it against
 // the signed root. The path is read from records alone, without help from newer trees.
-func (a *auditor) path(u *user, n kbsig.Seqno) error {
+func (a *auditor) path(id tree.ID, leaf []leafValue, n kbsig.Seqno) error {
 	root, err := a.rootAt(n)
 	if err != nil || root == nil {
 		return err // a damaged root has been reported
 	}
 	a.paths++
-	steps, _, err := tree.NewMain().PathAt(a.r, n, root.Hash, tree.ID(u.uid))
+	steps, _, err := tree.NewMain().PathAt(a.r, n, root.Hash, id)
 	if err != nil {
-		a.problem("path of %s at root %d: %v", u.uid, n, err)
+		a.problem("path of %x at root %d: %v", id[:], n, err)
 		return nil
 	}
-	got, err := verifyPath(root.Hash, u.uid.String(), steps)
+	got, err := verifyPath(root.Hash, hex.EncodeToString(id[:]), steps)
 	if err != nil {
-		a.problem("path of %s at root %d: %v", u.uid, n, err)
+		a.problem("path of %x at root %d: %v", id[:], n, err)
 		return nil
 	}
-	var want []byte
-	if at := sort.Search(len(u.leaf), func(i int) bool { return u.leaf[i].root > n }); at > 0 {
-		want = u.leaf[at-1].raw
-	}
-	if !bytes.Equal(got, want) {
-		a.problem("path of %s at root %d: proves another value than is stored", u.uid, n)
+	if !bytes.Equal(got, leafBefore(leaf, n)) {
+		a.problem("path of %x at root %d: proves another value than is stored", id[:], n)
 	}
 	return nil
 }

@@ -100,19 +100,40 @@ func (c *Contact) PublicAddresses(fn func(normal string) error) error {
 }
 
 // DropContact forgets all ways to reach a user, so that others can have the addresses,
-// and what waits to be sent there.
+// and what waits to be sent there, unless others name the address as theirs: it may be
+// for them.
 func DropContact(tx *store.Tx, u kbsig.UID) error {
 	c, err := GetContact(tx, u)
 	if err != nil {
 		return err
 	}
 	for i := range c.Mails {
-		if err := errors.Join(c.release(tx, u, &c.Mails[i]), mail.Forget(tx, c.Mails[i].Address)); err != nil {
+		if err := c.release(tx, u, &c.Mails[i]); err != nil {
+			return err
+		}
+		others, err := ClaimedBy(tx, c.Mails[i].Address)
+		if err != nil {
+			return err
+		}
+		if len(others) > 0 {
+			continue
+		}
+		if err := mail.Forget(tx, c.Mails[i].Address); err != nil {
 			return err
 		}
 	}
 	for i := range c.Phones {
-		if err := errors.Join(c.releasePhone(tx, u, &c.Phones[i]), mail.Forget(tx, c.Phones[i].Number)); err != nil {
+		if err := c.releasePhone(tx, u, &c.Phones[i]); err != nil {
+			return err
+		}
+		other, err := PhoneOwner(tx, c.Phones[i].Number)
+		if err != nil {
+			return err
+		}
+		if other != nil {
+			continue
+		}
+		if err := mail.Forget(tx, c.Phones[i].Number); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/mail"
 	"github.com/keystead/keystead/engine/store"
 )
 
@@ -207,5 +209,32 @@ func TestPlausibleMail(t *testing.T) {
 		if PlausibleMail(bad) {
 			t.Errorf("%q is taken", bad)
 		}
+	}
+}
+
+// TestDeletionTakesNobodysMail proves that whoever deletes an account takes back what
+// waits to be sent to its addresses, but not what waits for others who name the same one.
+func TestDeletionTakesNobodysMail(t *testing.T) {
+	s := newScene(t)
+	const address = "a@example.org"
+	alice, mallory := kbsig.UIDOf("alice"), kbsig.UIDOf("mallory")
+	waiting := func() (n int) {
+		_ = s.read(func(r store.Reader) (err error) {
+			n, err = jobs.Count(r, "mail", "", 10)
+			return err
+		})
+		return n
+	}
+	for _, u := range []kbsig.UID{alice, mallory} {
+		s.must(func(tx *store.Tx) error { return AddMail(tx, u, address, Private) })
+	}
+	s.must(func(tx *store.Tx) error { return mail.Send(tx, mail.Message{To: address, Subject: "for alice", Text: "a link"}) })
+	s.must(func(tx *store.Tx) error { return DropContact(tx, mallory) })
+	if n := waiting(); n != 1 {
+		t.Errorf("%d messages wait after the deletion of somebody else", n)
+	}
+	s.must(func(tx *store.Tx) error { return DropContact(tx, alice) })
+	if n := waiting(); n != 0 {
+		t.Errorf("%d messages wait for an account that is deleted", n)
 	}
 }

@@ -313,7 +313,7 @@ func (c *town) logInAgain(ctx context.Context, p *person, s *seat) {
 	if s.Generation != p.generation {
 		secret, want = s.Stream, codePassword
 	}
-	a, err := client.Login(ctx, c.verifier(), p.name, "", secret)
+	a, err := client.Login(ctx, c.eyes, p.name, "", secret)
 	if c.expect(p, "log in", want, err) && a.Generation != p.generation {
 		c.t.Errorf("step %d, %s: password generation %d, want %d", c.steps, p.name, a.Generation, p.generation)
 	}

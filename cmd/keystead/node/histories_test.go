@@ -122,9 +122,11 @@ func (p *person) canAct() bool {
 
 // town is everybody on one server.
 type town struct {
-	t     *testing.T
-	r     *run
-	w     *client.Witness
+	t *testing.T
+	r *run
+	w *client.Witness
+	// eyes are those of everybody who acts: they verify what is new to them.
+	eyes  *client.Verifier
 	rng   *rand.Rand
 	all   []*person
 	names names
@@ -156,8 +158,9 @@ func TestHistories(t *testing.T) {
 	l := newRoomyLab(t)
 	now, bag := clock.NewFake(time.Now()), newMailbag()
 	l.clock, l.time, l.log, l.cfg.Devel = now.Now, now.Now, slog.New(bag), true
+	r, w := l.mustStart(t), strictWitness()
 	c := &town{
-		t: t, r: l.mustStart(t), w: strictWitness(), now: now, bag: bag,
+		t: t, r: r, w: w, eyes: r.verifier(w), now: now, bag: bag,
 		letters: map[string]int{}, meant: map[letter]*address{}, owners: map[string]client.UID{}, claims: map[string]claim{}, rng: rand.New(rand.NewPCG(*seedFlag, 5)), did: map[string][2]int{},
 		vouches: map[pair]vouched{}, lives: map[client.UID]int{}, gone: map[client.UID]bool{},
 		stepsMax: figure(stepsFlag, 1000, 150),
@@ -216,6 +219,7 @@ func (c *town) step() {
 	if p.links > p.linksMax || !p.canAct() {
 		c.decide(ctx, p)
 		c.look(p)
+		c.eyes.Forget(p.uid)
 		c.all = slices.Delete(c.all, i, i+1)
 		return
 	}
@@ -249,7 +253,8 @@ func (c *town) step() {
 	deeds[c.rng.IntN(len(deeds))](ctx, p, s)
 }
 
-func (c *town) verifier() *client.Verifier { return c.r.verifier(c.w) }
+// newEyes are a client that knows of nobody, and verifies all of a chain from its begin.
+func (c *town) newEyes() *client.Verifier { return c.r.verifier(c.w) }
 
 func (c *town) signUp(ctx context.Context) {
 	p := &person{model: newModel(), name: c.names.next(), linksMax: linksPerUser}
@@ -257,7 +262,7 @@ func (c *town) signUp(ctx context.Context) {
 		p.linksMax = linksOfElder
 	}
 	p.secret = client.CheapStream([]byte(p.name))
-	a, err := client.Signup(ctx, c.verifier(), client.SignupOptions{
+	a, err := client.Signup(ctx, c.eyes, client.SignupOptions{
 		Name: p.name, Stream: p.secret, DeviceName: "first device",
 	})
 	if !c.expect(p, "sign up", 0, err) {
@@ -272,7 +277,7 @@ func (c *town) signUp(ctx context.Context) {
 // sit lets a new device act for itself.
 func (c *town) sit(ctx context.Context, p *person, from *client.Account, d *client.Device) {
 	s := &seat{&client.Account{
-		Verifier: c.verifier(), Username: p.name, UID: p.uid, Salt: from.Salt, Stream: from.Stream, Generation: from.Generation,
+		Verifier: c.eyes, Username: p.name, UID: p.uid, Salt: from.Salt, Stream: from.Stream, Generation: from.Generation,
 		Device: d, Devices: map[client.DeviceID]*client.Device{d.ID: d},
 	}, p.links}
 	if err := s.FetchPUKs(ctx, d); err != nil {
@@ -380,7 +385,7 @@ func (c *town) loginPaper(ctx context.Context, p *person, _ *seat) {
 		return
 	}
 	name := fmt.Sprintf("laptop %d", p.links)
-	a, err := client.LoginPaperKey(ctx, c.verifier(), p.phrase, p.stream, name)
+	a, err := client.LoginPaperKey(ctx, c.eyes, p.phrase, p.stream, name)
 	want := 0
 	if !p.devices[p.paper.ID] {
 		want = client.CodeNotFound
@@ -535,7 +540,7 @@ func (c *town) raceRevoke(ctx context.Context, p *person, _ *seat) {
 		p.links += 2
 	}
 	// Whether it was added is in the chain, if its maker was revoked before it could look.
-	u, err := c.verifier().LoadUser(ctx, p.uid, client.LoadOptions{})
+	u, err := c.eyes.LoadUser(ctx, p.uid, client.LoadOptions{})
 	if err != nil {
 		c.t.Errorf("after a race of %s: %v", p.name, err)
 		return
@@ -566,7 +571,7 @@ func (c *town) look(p *person) {
 	fail := func(format string, args ...any) {
 		c.t.Errorf("step %d, %s: %s", c.steps, p.name, fmt.Sprintf(format, args...))
 	}
-	u, err := c.verifier().LoadUser(ctx, p.uid, client.LoadOptions{Quoted: c.rng.IntN(8) == 0})
+	u, err := c.newEyes().LoadUser(ctx, p.uid, client.LoadOptions{Quoted: c.rng.IntN(8) == 0})
 	if err != nil {
 		fail("by new eyes: %v", err)
 		return

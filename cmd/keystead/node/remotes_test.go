@@ -152,7 +152,7 @@ func (c *town) decide(ctx context.Context, p *person) {
 		for !m.over && m.state == proofMissed && !c.t.Failed() {
 			var err error
 			if a == nil {
-				if a, err = client.Login(ctx, c.verifier(), p.name, "", p.secret); !c.expect(p, "log in", 0, err) {
+				if a, err = client.Login(ctx, c.eyes, p.name, "", p.secret); !c.expect(p, "log in", 0, err) {
 					return
 				}
 			}
@@ -191,7 +191,7 @@ func (c *town) post(ctx context.Context, s *seat, endpoint string, args url.Valu
 // proven it last.
 func (c *town) lookRemotes(ctx context.Context, p *person) error {
 	for _, m := range p.remotes {
-		owners, err := c.verifier().WhoHas(ctx, m.service, m.name)
+		owners, err := c.eyes.WhoHas(ctx, m.service, m.name)
 		if err != nil && client.StatusCode(err) != codeNotFound {
 			return err
 		}

@@ -46,7 +46,7 @@ func (c *town) incarnation(p *person) {
 // reset resets somebody with the password, once with a wrong one before, and begins the
 // next incarnation on a new device. The old devices stay in their seats, shut out.
 func (c *town) reset(ctx context.Context, p *person, _ *seat) {
-	a, err := client.Login(ctx, c.verifier(), p.name, "", p.password())
+	a, err := client.Login(ctx, c.eyes, p.name, "", p.password())
 	if !c.expect(p, "log in", 0, err) {
 		return
 	}
@@ -63,7 +63,7 @@ func (c *town) reset(ctx context.Context, p *person, _ *seat) {
 
 // waitForReset asks for a reset that waits, which cannot be done yet, and cancels it.
 func (c *town) waitForReset(ctx context.Context, p *person, s *seat) {
-	a, err := client.Login(ctx, c.verifier(), p.name, "", p.password())
+	a, err := client.Login(ctx, c.eyes, p.name, "", p.password())
 	if !c.expect(p, "log in", 0, err) {
 		return
 	}
@@ -89,6 +89,13 @@ func (c *town) remove(ctx context.Context, p *person, s *seat) {
 		return
 	}
 	s.Stream = p.password()
+	for _, a := range p.mails { // what has not left yet would be taken back
+		if a.letter > 0 {
+			if _, err := c.bag.link(ctx, a.text, a.letter); err != nil {
+				c.t.Errorf("step %d, %s: %v", c.steps, p.name, err)
+			}
+		}
+	}
 	c.expect(p, "delete", 0, s.Delete(ctx))
 	c.gone[p.uid] = true
 	for len(p.mails) > 0 {
@@ -96,17 +103,18 @@ func (c *town) remove(ctx context.Context, p *person, s *seat) {
 	}
 	c.incarnation(p)
 	c.expect(p, "act after the deletion", codeBadSession, s.Follow(ctx, c.other(p)))
-	_, err := client.Login(ctx, c.verifier(), p.name, "", s.Stream)
+	_, err := client.Login(ctx, c.eyes, p.name, "", s.Stream)
 	c.expect(p, "log in after the deletion", codeNoUser, err)
-	_, err = client.Signup(ctx, c.verifier(), client.SignupOptions{Name: strings.ToUpper(p.name), Stream: s.Stream})
+	_, err = client.Signup(ctx, c.eyes, client.SignupOptions{Name: strings.ToUpper(p.name), Stream: s.Stream})
 	c.expect(p, "take a deleted name", codeNameDeleted, err)
 	c.lookGone(ctx, p)
+	c.eyes.Forget(p.uid)
 	c.all = slices.DeleteFunc(c.all, func(o *person) bool { return o == p })
 }
 
 // lookGone looks at a deleted account by new eyes.
 func (c *town) lookGone(ctx context.Context, p *person) {
-	u, err := c.verifier().LoadUser(ctx, p.uid, client.LoadOptions{Quoted: true})
+	u, err := c.newEyes().LoadUser(ctx, p.uid, client.LoadOptions{Quoted: true})
 	if err != nil {
 		c.t.Errorf("look at %s, who is deleted: %v", p.name, err)
 		return

@@ -228,7 +228,9 @@ func TestDeletionTakesNobodysMail(t *testing.T) {
 	for _, u := range []kbsig.UID{alice, mallory} {
 		s.must(func(tx *store.Tx) error { return AddMail(tx, u, address, Private) })
 	}
-	s.must(func(tx *store.Tx) error { return mail.Send(tx, mail.Message{To: address, Subject: "for alice", Text: "a link"}) })
+	s.must(func(tx *store.Tx) error {
+		return mail.Send(tx, mail.Message{To: address, Subject: "for alice", Text: "a link"})
+	})
 	s.must(func(tx *store.Tx) error { return DropContact(tx, mallory) })
 	if n := waiting(); n != 1 {
 		t.Errorf("%d messages wait after the deletion of somebody else", n)

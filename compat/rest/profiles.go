@@ -129,10 +129,11 @@ func (c *call) hiddenFollowers(u kbsig.UID) (map[kbsig.UID]bool, error) {
 	return hidden, nil
 }
 
-// eachFollow calls fn for those who follow u, without those whom u hides, or, with
-// reverse, for those whom u follows; who was deleted, and whoever was reset after being
-// followed, is left out. It returns how many rows there are that it did not look at.
-func (c *call) eachFollow(u kbsig.UID, reverse bool, fn func(directory.Follow, *accounts.Account)) (beyond int, err error) {
+// eachFollow calls fn for those who follow u as u is now, without those whom u hides, or,
+// with reverse, for those whom u follows, of whom followee says whether they are still
+// there. Who was deleted or reset follows nobody any more. It returns how many rows there
+// are that it did not look at.
+func (c *call) eachFollow(u kbsig.UID, reverse bool, fn func(directory.Follow) error) (beyond int, err error) {
 	list, beyond, err := directory.FollowList(c.view(), u, reverse)
 	if err != nil {
 		return 0, err
@@ -148,32 +149,42 @@ func (c *call) eachFollow(u kbsig.UID, reverse bool, fn func(directory.Follow, *
 		return 0, err
 	}
 	for _, f := range list {
-		if hidden[f.UID] {
+		if hidden[f.UID] || !reverse && f.Stale(eldest) {
 			continue
 		}
-		other, err := accounts.Get(c.view(), f.UID)
-		if err != nil {
+		if err := fn(f); err != nil {
 			return 0, err
-		}
-		if other.Status == accounts.StatusDeleted {
-			continue
-		}
-		if reverse && f.Eldest != 0 {
-			if eldest, err = identity.EldestSeqno(c.view(), f.UID); err != nil {
-				return 0, err
-			}
-		}
-		if !f.Stale(eldest) {
-			fn(f, other)
 		}
 	}
 	return beyond, nil
 }
 
+// followee is the account of somebody whom u follows as f says; nil if it was deleted, or
+// reset since.
+func (c *call) followee(f directory.Follow) (*accounts.Account, error) {
+	acct, err := accounts.Get(c.view(), f.UID)
+	if err != nil || acct.Status == accounts.StatusDeleted {
+		return nil, err
+	}
+	eldest, err := identity.EldestSeqno(c.view(), f.UID)
+	if err != nil || f.Stale(eldest) {
+		return nil, err
+	}
+	return acct, nil
+}
+
 // followCount is how many rows a list has that eachFollow shows; of a list that is too
 // long to be shown, all that it does not show count.
 func (c *call) followCount(u kbsig.UID, reverse bool) (n int, err error) {
-	beyond, err := c.eachFollow(u, reverse, func(directory.Follow, *accounts.Account) { n++ })
+	beyond, err := c.eachFollow(u, reverse, func(f directory.Follow) error {
+		if reverse {
+			if acct, err := c.followee(f); err != nil || acct == nil {
+				return err
+			}
+		}
+		n++
+		return nil
+	})
 	return n + beyond, err
 }
 
@@ -196,8 +207,17 @@ func listFollowers(c *call) (any, error) {
 		LinkID   string `json:"linkID"`
 	}
 	users := []row{}
-	_, err = c.eachFollow(uid, c.flag("reverse"), func(f directory.Follow, other *accounts.Account) {
-		users = append(users, row{f.UID.String(), string(other.Name), other.FullName, f.Link.String()})
+	reverse := c.flag("reverse")
+	_, err = c.eachFollow(uid, reverse, func(f directory.Follow) error {
+		look := func(f directory.Follow) (*accounts.Account, error) { return accounts.Get(c.view(), f.UID) }
+		if reverse {
+			look = c.followee
+		}
+		other, err := look(f)
+		if err == nil && other != nil {
+			users = append(users, row{f.UID.String(), string(other.Name), other.FullName, f.Link.String()})
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -9,7 +9,9 @@ import (
 // invite takes new and cancelled invitations in.
 // client: go/teams/chain.go:teamSigchainPlayer.sanityCheckInvites
 func (s *State) invite(l *Link, byOwner bool) error {
-	if len(l.Invites.Added)+len(l.Invites.Cancel) == 0 {
+	// A new implicit team has the section also when everybody in it is a user.
+	// client: go/teams/create.go:CreateImplicitTeam
+	if len(l.Invites.Added)+len(l.Invites.Cancel) == 0 && l.Seqno > 1 {
 		return Refuse(KindInvite, "no invitation")
 	}
 	if s.h.Implicit && l.Seqno > 1 {

@@ -346,22 +346,35 @@ func RatchetOf(t HiddenTail, key [32]byte) (h Ratchet) {
 }
 
 // EncodeBlinding is ratchet_blinding_keys of one ratchet.
-// client: go/teams/hidden/ratchet.go:RatchetBlindingKeySet.encode
 func EncodeBlinding(t HiddenTail, key [32]byte) string {
-	h := RatchetOf(t, key)
+	return encodeBlindings([]blinding{{t, key}})
+}
+
+// blinding is a tail with the key that blinds it.
+type blinding struct {
+	tail HiddenTail
+	key  [32]byte
+}
+
+// encodeBlindings is ratchet_blinding_keys.
+// client: go/teams/hidden/ratchet.go:RatchetBlindingKeySet.encode
+func encodeBlindings(list []blinding) string {
 	var w packer
-	w.array(1)
-	w.object(3)
-	w.str("b")
-	w = append(w, t.pack(hiddenSeqType)...)
-	w.str("r")
-	w.object(2)
-	w.str("k")
-	w.bin(key[:])
-	w.str("r")
-	w.bin(h[:])
-	w.str("v")
-	w.int(1)
+	w.array(len(list))
+	for _, b := range list {
+		h := RatchetOf(b.tail, b.key)
+		w.object(3)
+		w.str("b")
+		w = append(w, b.tail.pack(hiddenSeqType)...)
+		w.str("r")
+		w.object(2)
+		w.str("k")
+		w.bin(b.key[:])
+		w.str("r")
+		w.bin(h[:])
+		w.str("v")
+		w.int(1)
+	}
 	return b64(w)
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,9 @@ type Team struct {
 	Masks map[[2]int][32]byte // by application and generation
 	// HiddenPTKs are the generations that the hidden chain announces.
 	HiddenPTKs map[int]TeamPTK
+	// HiddenTail is the end of the hidden chain, nil without one.
+	HiddenTail *HiddenTail
+	committed  *HiddenTail // that the root names
 	// SubteamReader says that only the membership of a subteam gave access.
 	SubteamReader bool
 }
@@ -64,23 +68,34 @@ type TeamOptions struct {
 // LookupTeam is the end of a team's chain in the newest root; nil if the tree proves
 // that there is no such team. client: go/libkb/merkle_client.go:LookupTeam
 func (v *Verifier) LookupTeam(ctx context.Context, id TeamID, c Credential) (*Root, *Triple, error) {
+	root, t, _, err := v.lookupTeam(ctx, id, c)
+	return root, t, err
+}
+
+// lookupTeam is LookupTeam with the end of the hidden chain, nil if the root proves that
+// there is none.
+func (v *Verifier) lookupTeam(ctx context.Context, id TeamID, c Credential) (*Root, *Triple, *HiddenTail, error) {
 	args := url.Values{"leaf_id": {id.String()}}
 	if v.srv.PathPollSeconds > 0 {
 		args.Set("poll", strconv.Itoa(v.srv.PathPollSeconds))
 	}
 	_, p, root, err := v.askPath(ctx, args, c)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if *p.Root.Seqno != root.Seqno {
-		return nil, nil, violated(RulePathRoot, "path to team "+id.String(), "rooted in %d, asked for %d", *p.Root.Seqno, root.Seqno)
+		return nil, nil, nil, violated(RulePathRoot, "path to team "+id.String(), "rooted in %d, asked for %d", *p.Root.Seqno, root.Seqno)
 	}
 	value, found, err := verifyPath(root.Node.String(), id.String(), p.Path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	hidden, err := p.hiddenReply.verify(root, id)
 	if err != nil || !found {
-		return root, nil, err
+		return root, nil, hidden, err
 	}
 	t, err := teamTail(id, value)
-	return root, t, err
+	return root, t, hidden, err
 }
 
 // teamTail reads a team's leaf: one of its two chains has an end.
@@ -148,7 +163,7 @@ type teamReply struct {
 }
 
 func (a *Account) loadTeam(ctx context.Context, id TeamID, o TeamOptions) (t *Team, again bool, err error) {
-	root, leaf, err := a.Verifier.LookupTeam(ctx, id, a.credential())
+	root, leaf, committed, err := a.Verifier.lookupTeam(ctx, id, a.credential())
 	if err != nil {
 		return nil, false, err
 	}
@@ -163,7 +178,7 @@ func (a *Account) loadTeam(ctx context.Context, id TeamID, o TeamOptions) (t *Te
 	if err != nil {
 		return nil, false, err
 	}
-	t = &Team{Root: root, TeamChain: &TeamChain{ID: id}, SubteamReader: reply.SubteamReader}
+	t = &Team{Root: root, TeamChain: &TeamChain{ID: id}, SubteamReader: reply.SubteamReader, committed: committed}
 	t.Keys, t.Masks, t.HiddenPTKs = make(map[int]*TeamKey), make(map[[2]int][32]byte), make(map[int]TeamPTK)
 	var links []*TeamLink
 	if old != nil {
@@ -402,6 +417,9 @@ func (a *Account) openTeam(t *Team, r *teamReply) error {
 		k := newTeamKey(t.ID, gen, seed, t.Keys[gen-1])
 		if k.Sig.KID() != ptk.Signing || k.Enc.KID() != ptk.DH {
 			return bad("the seed of generation %d makes other keys", gen)
+		}
+		if ptk.Check != nil && sha256.Sum256(k.Check[:]) != *ptk.Check {
+			return bad("the seed of generation %d is not what the hidden chain says", gen)
 		}
 		t.Keys[gen] = k
 	}

@@ -17,7 +17,8 @@ type RolePoint struct {
 type TeamPTK struct {
 	Signing, DH KID
 	Seqno       Seqno
-	Summary     string // box_summary_hash, empty if the link has none
+	Summary     string    // box_summary_hash, empty if the link has none
+	Check       *[32]byte // SHA-256 of the seed check, in hidden links
 }
 
 // TeamInvite is one invitation of a chain.

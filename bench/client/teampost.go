@@ -16,6 +16,8 @@ type TeamPost struct {
 	root  *Root
 	Links []*SignedLink
 	tails map[TeamID]teamTip
+
+	blindings []blinding
 }
 
 // teamTip is where the next link of a chain goes.
@@ -47,6 +49,11 @@ func (p *TeamPost) add(id TeamID, typ string, team map[string]any, key *TeamKey,
 	team["id"] = id.String()
 	if id.Public() {
 		team["is_public"] = true
+	}
+	if typ != "team.kbfs" {
+		if err := p.ratchet(id, team); err != nil {
+			return err
+		}
 	}
 	tip := p.tails[id]
 	spec := &LinkSpec{

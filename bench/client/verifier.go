@@ -135,6 +135,8 @@ type pathReply struct {
 	Root  *rootReply `json:"root"`
 	Path  []pathStep `json:"path"`
 	Skips *[]string  `json:"skips"`
+
+	hiddenReply // of teams
 }
 
 // askPath runs the 300 protocol: the answer must be about the root the client

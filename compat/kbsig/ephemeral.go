@@ -75,3 +75,9 @@ func openEK(armored, section, key string, device bool) (*EphemeralKey, error) {
 	}
 	return out, nil
 }
+
+// OpenTeamEK decodes and verifies a team's statement, signed by the team's key.
+// client: go/ephemeral/team_ek.go:prepareNewTeamEK
+func OpenTeamEK(armored string) (*EphemeralKey, error) {
+	return openEK(armored, "current_team_ek_metadata", "team_ephemeral_dh_public", false)
+}

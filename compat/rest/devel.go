@@ -24,6 +24,7 @@ func develTable() []route {
 		{"test/accelerate_autoresetd", post, authOptional, rateLookup, 0, natural, resetProcess},
 		{"me", get, authRequired, rateOwn, 0, reads, aboutMe},
 		{"pkg/show", get, authOptional, rateRead, 0, reads, packageShow},
+		{"teambot/delete_for_test", post, authRequired, ratePost, 0, natural, forgetBotKey},
 		{"test/feature", post, authRequired, ratePost, 0, natural, testFeature},
 		{"test/agedevice", post, authRequired, ratePost, 0, refused, ageDevice},
 	}...)

@@ -51,5 +51,8 @@ const (
 	TeamStorageNotFound         = 2762
 	TeamContactSettingsBlock    = 2763
 	TeamSeitanInviteNeedPUK     = 2770
+	TeambotKeyExists            = 3800
+	TeambotKeyOldBoxed          = 3801
+	TeambotKeyBadGeneration     = 3802
 	NoUpdate                    = 723
 )

@@ -90,6 +90,15 @@
 //	0a      team, uid, invite               acceptance of an invite             merklehot/joining
 //	0d      team                            how it treats those who ask         merklehot/joining
 //	0J      team, kind                      something that members should do    merklehot/chores
+//	0e      team, generation                team ephemeral key                  merklehot/keyboxes
+//	0E      team, generation, uid           team ephemeral key box              merklehot/keyboxes
+//	0y      team, bot, kind, generation     key that members make for a bot     merklehot/keyboxes
+//	0P      pseudonym                       what a pseudonym stands for         merklehot/keyboxes
+//	0K      team, namespace, name           entry of a key-value store          merklehot/kvstore
+//	0S      team                            what a team shows                   merklehot/showcase
+//	0z      uid, team                       nothing: the user shows the team    merklehot/showcase
+//	0A      team                            nothing: anybody finds the team     merklehot/showcase
+//	0Z      folder                          team that a folder belongs to       merklehot/teams
 //
 // The test walks this table: prefixes are unique, constructors and decoders are
 // inverse, and order is as said.

@@ -21,7 +21,9 @@ import (
 	"github.com/keystead/keystead/merklehot/implicit"
 	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/keyboxes"
+	"github.com/keystead/keystead/merklehot/kvstore"
 	"github.com/keystead/keystead/merklehot/rooter"
+	"github.com/keystead/keystead/merklehot/showcase"
 )
 
 // family is a kind of record: what its keys are made of, and, where no later pass
@@ -133,6 +135,15 @@ var families = []family{
 	{name: "acceptance", key: keys.Acceptance(zero.team, zero.uid, kbsig.InviteID{}), parts: "TUi", value: decodes[joining.Acceptance]},
 	{name: "door of a team", key: keys.TeamDoor(zero.team), parts: "T", value: decodes[joining.Door]},
 	{name: "chore", key: keys.Chore(zero.team, 'r'), fits: isChore, value: chores.CheckShape},
+	{name: "team ephemeral key", key: keys.TeamEK(zero.team, 1), parts: "Tn", value: decodes[keyboxes.TeamEK]},
+	{name: "team ephemeral key box", key: keys.TeamEKBox(zero.team, 1, zero.uid), parts: "TnU", value: decodes[keyboxes.TeamEKBox]},
+	{name: "key for a bot", key: keys.BotKey(zero.team, zero.uid, 1, false, 1), fits: isBotKey, value: decodes[keyboxes.BotKey]},
+	{name: "pseudonym", key: keys.Pseudonym([32]byte{}), parts: "h", value: decodes[keyboxes.Pseudonym]},
+	{name: "entry of a key-value store", key: keys.Entry(zero.team, "n", "k"), fits: isEntry, value: decodes[kvstore.Entry]},
+	{name: "what a team shows", key: keys.Shown(zero.team), parts: "T", value: decodes[showcase.Shown]},
+	{name: "team that a user shows", key: keys.ShownMember(zero.uid, zero.team), parts: "uT"},
+	{name: "team to be found", key: keys.PublicTeam(zero.team), parts: "T"},
+	{name: "team of a folder", key: keys.TeamOfTLF("x"), fits: func(k []byte) bool { return printable(k[2:]) }},
 	{name: "root", key: keys.Root(1), parts: "n"},
 	{name: "root index entry", key: keys.RootHash(kbsig.HashMeta{}), parts: "h"},
 	{name: "list of changes", key: keys.Changes(1), parts: "n"},
@@ -319,6 +330,16 @@ func isFavorite(k []byte) bool {
 func isTeamRow(k []byte) bool {
 	t, _, ok := keys.TeamRowOf(k)
 	return ok && partOK('T', t[:])
+}
+
+func isBotKey(k []byte) bool {
+	g, ok := keys.BotKeyOf(k)
+	return ok && g > 0 && partOK('T', k[2:18]) && partOK('U', k[18:34])
+}
+
+func isEntry(k []byte) bool {
+	t, namespace, name, ok := keys.EntryOf(k)
+	return ok && partOK('T', t[:]) && namespace != "" && name != ""
 }
 
 func isSubteam(k []byte) bool {

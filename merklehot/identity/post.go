@@ -308,7 +308,7 @@ func putDeviceEK(tx *store.Tx, st *sigchain.State, d kbsig.DeviceID, ek *kbsig.E
 	if ek.Signer != kid {
 		return sigchain.Refuse(sigchain.KindWrongKey, "ephemeral key of device %s signed by another key", d)
 	}
-	if err := checkEKRoot(tx, ek); err != nil {
+	if err := CheckEKRoot(tx, ek); err != nil {
 		return err
 	}
 	return keyboxes.PutDeviceEK(tx, st.UID, keyboxes.DeviceEK{DeviceID: d, Generation: int(ek.Generation), Sig: ek.Statement})
@@ -328,7 +328,7 @@ func putUserEK(tx *store.Tx, st *sigchain.State, ek *kbsig.EphemeralKey, boxes [
 	if !ok || ek.Signer != puk.Signing {
 		return sigchain.Refuse(sigchain.KindWrongKey, "ephemeral key not signed by the newest per-user key of %s", st.UID)
 	}
-	if err := checkEKRoot(tx, ek); err != nil {
+	if err := CheckEKRoot(tx, ek); err != nil {
 		return err
 	}
 	for _, b := range boxes {
@@ -343,9 +343,9 @@ func putUserEK(tx *store.Tx, st *sigchain.State, ek *kbsig.EphemeralKey, boxes [
 // the key by it. client: go/ephemeral/common.go:ctimeIsStale, go/libkb/constants.go:EphemeralKeyGenInterval
 const ekRootAgeMax = 24 * time.Hour
 
-// checkEKRoot: the quoted root was published, its time is quoted truthfully, and it
+// CheckEKRoot: the quoted root was published, its time is quoted truthfully, and it
 // is recent.
-func checkEKRoot(tx *store.Tx, ek *kbsig.EphemeralKey) error {
+func CheckEKRoot(tx *store.Tx, ek *kbsig.EphemeralKey) error {
 	seqno, err := roots.SeqnoByHashMeta(tx, ek.HashMeta)
 	if errors.Is(err, roots.ErrNoRoot) {
 		return sigchain.Refuse(sigchain.KindOrder, "ephemeral key quotes a root that was never published")

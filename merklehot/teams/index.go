@@ -28,6 +28,9 @@ func Reserved(name kbsig.TeamName) bool { return slices.Contains(reserved, name.
 func (b *batch) write(tx *store.Tx) error {
 	for _, l := range b.links {
 		tx.Set(keys.TeamLink(l.Team, l.Seqno), l.Record().Encode())
+		if err := indexTLF(tx, l); err != nil {
+			return err
+		}
 	}
 	for _, t := range b.teams() {
 		st := b.after[t]

@@ -53,6 +53,8 @@ import (
 	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/roots"
+	"github.com/keystead/keystead/merklehot/showcase"
+	"github.com/keystead/keystead/merklehot/teamkeys"
 	"github.com/keystead/keystead/merklehot/teams"
 )
 
@@ -313,6 +315,8 @@ func (n *node) buildDoors() error {
 	ids := identity.New(n.store, n.Rand)
 	ids.KeepProofs(n.proofs)
 	n.teams = teams.New(n.store, ids, n.Rand)
+	n.teams.OnPost(teamkeys.Posted)
+	n.teams.OnPost(showcase.Posted)
 	n.openWays(ids)
 	resets, err := n.startResets(ids)
 	if err != nil {

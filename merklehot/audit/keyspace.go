@@ -259,7 +259,9 @@ func (f *family) user(k []byte) (u kbsig.UID, ok bool) {
 	if at == 0 {
 		return u, false
 	}
-	return kbsig.UID(k[at : at+len(u)]), true
+	// A leaf may be a team's, which the pass over teams looks at.
+	u = kbsig.UID(k[at : at+len(u)])
+	return u, partOK('u', u[:]) || !partOK('T', u[:])
 }
 
 func (f *family) wellFormed(k []byte) bool {
@@ -405,11 +407,11 @@ func isSearch(k []byte) bool {
 	return ok && word != "" && partOK('u', k[len(k)-16:])
 }
 
-// isLeaf takes leaves of users only: the legacy tree is empty, since every user's id is
-// the hash of the name.
+// isLeaf takes leaves of users and teams of the main tree only: the legacy tree is empty,
+// since every user's id is the hash of the name.
 func isLeaf(k []byte) bool {
 	t, id, n, ok := keys.LeafOf(k)
-	return ok && t == keys.TreeMain && len(id) == idBytes && partOK('u', id) && n > 0
+	return ok && t == keys.TreeMain && len(id) == idBytes && (partOK('u', id) || partOK('T', id)) && n > 0
 }
 
 func isNode(k []byte) bool {

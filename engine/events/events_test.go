@@ -415,7 +415,11 @@ func TestHistories(t *testing.T) {
 			}
 		}
 		for _, name := range names {
-			got[name] = append(got[name], read(t, b, name, int(b.Backlog(name)))...)
+			// One entry can be news for many, so that as many news as there are entries are
+			// not all of them.
+			for b.Backlog(name) > 0 {
+				got[name] = append(got[name], read(t, b, name, 1)...)
+			}
 			// Twice is allowed; the first time is what counts.
 			var bodies []string
 			last, known := int64(0), map[kbsig.UID]bool{}
@@ -436,7 +440,7 @@ func TestHistories(t *testing.T) {
 				}
 			}
 			if !slices.Equal(bodies, added) {
-				t.Fatalf("%s got %v of %v", name, bodies, added)
+				t.Fatalf("%s got %d of %d news; the first that differs is number %d", name, len(bodies), len(added), firstOther(bodies, added))
 			}
 		}
 		if n := kept(t, st); n != 0 {
@@ -446,6 +450,15 @@ func TestHistories(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func firstOther(a, b []string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return min(len(a), len(b))
 }
 
 // News with an ID of its own keeps it, and the items that it ends, through the outbox.

@@ -105,6 +105,35 @@ func (e env) checkAdminRoots(links []*teamchain.Link) error {
 	return nil
 }
 
+// checkResetAdmins: an admin who was reset is demoted without a lease, for nobody signs
+// as that user any more; but what was signed before must be in the root that the demotion
+// quotes, and so the reset must.
+// client: go/teams/loader2.go:TeamLoader.addProofsForAdminPermission
+func (e env) checkResetAdmins() error {
+	for _, l := range e.b.links {
+		for _, c := range e.b.changes(l) {
+			if !c.before.AtLeast(teamchain.RoleAdmin) || c.after.AtLeast(teamchain.RoleAdmin) {
+				continue
+			}
+			st, err := e.b.user(e.tx, c.uv.UID)
+			if err != nil {
+				return err
+			}
+			if st.EldestSeqno == c.uv.Eldest {
+				continue
+			}
+			leaf, err := e.leafAt(tree.ID(c.uv.UID), l.Root.Seqno)
+			if err != nil {
+				return err
+			}
+			if leaf.Reset.Seqno < st.Resets.Seqno {
+				return teamchain.Refuse(teamchain.KindOrder, "quotes root %d, in which %s is not reset yet", l.Root.Seqno, c.uv)
+			}
+		}
+	}
+	return nil
+}
+
 // leafAt is a leaf in a root that has been published; the zero value if there was none.
 func (e env) leafAt(id tree.ID, n kbsig.Seqno) (tree.Value, error) {
 	if newest := e.roots.Root().Seqno; n > newest {

@@ -95,6 +95,9 @@ func (s *Service) post(tx *store.Tx, v *store.View, by kbsig.UID, links []*teamc
 	if err := b.note(); err != nil {
 		return err
 	}
+	if err := e.checkResetAdmins(); err != nil {
+		return err
+	}
 	if err := b.putRatchets(tx, p); err != nil {
 		return err
 	}

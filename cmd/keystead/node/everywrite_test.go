@@ -29,7 +29,7 @@ const standStill = 20 * time.Second
 // clean audit, and goes on.
 func TestEveryWriteFails(t *testing.T) {
 	t.Parallel()
-	step := figure(nthFlag, 31, 140)
+	step := figure(nthFlag, 41, 180)
 	for i, kind := range faultfs.Kinds {
 		t.Run(kind.String(), func(t *testing.T) {
 			t.Parallel()
@@ -301,6 +301,7 @@ func (s *scenario) firstLife() error {
 			return err
 		},
 		func(ctx context.Context) error { return s.notify(ctx, "first") },
+		s.others,
 		s.mail(&s.alice, "email/add", "a1@example.org", mailRow("a1@example.org", false)),
 		s.mail(&s.alice, "email/add", "a2@example.org", mailRow("a1@example.org", false)+mailRow("a2@example.org", false)),
 		s.mail(&s.alice, "email/set-primary", "a2@example.org", mailRow("a2@example.org", false)+mailRow("a1@example.org", false)),
@@ -315,6 +316,40 @@ func (s *scenario) firstLife() error {
 			})
 		},
 	)
+}
+
+// others writes what nobody signs, or what is signed elsewhere: each kind once.
+func (s *scenario) others(ctx context.Context) error {
+	a, blocked := s.alice, true
+	gpg, err := pgpKeys()
+	if err != nil {
+		return err
+	}
+	post := func(endpoint string, args url.Values) func() error {
+		return func() error { return second(a.Server().Post(ctx, endpoint, args, a.NIST(a.Device))) }
+	}
+	for i, write := range []func() error{
+		func() error { return a.AddPGP(ctx, gpg[0]) },
+		func() error { _, _, err := a.Prove(ctx, "github", "alice"); return err },
+		func() error { return a.SetWallet(ctx, walletKey) },
+		post("stellar/disclaimer", nil),
+		func() error { return putWallet(ctx, &cast{alice: a}) },
+		func() error { return a.EditProfile(ctx, "Alice", "here", "") },
+		func() error { return a.UploadPicture(ctx, picture) },
+		func() error { return a.SetBlocks(ctx, client.BlockRow{UID: s.bob.UID.String(), Chat: &blocked}) },
+		func() error { return second(a.NewBotToken(ctx)) },
+		func() error { return a.SetFavorite(ctx, client.FolderPrivate, "alice,bob", false) },
+		post("device/push_token", url.Values{"push_token": {"0a0b"}, "token_type": {"apple"}, "device_id": {a.Device.ID.String()}}),
+		post("home/todo/skip", url.Values{"type": {"6"}}),
+		post("send_invitation", url.Values{"email": {""}, "invitation_message": {""}, "note_to_self": {""}}),
+		func() error { return a.SetLockdown(ctx, true) },
+		func() error { return a.SetLockdown(ctx, false) },
+	} {
+		if err := write(); err != nil {
+			return fmt.Errorf("write %d: %w", i+1, err)
+		}
+	}
+	return nil
 }
 
 func (s *scenario) secondLife() error {

@@ -57,10 +57,12 @@ func (c *town) counts(p *person, m *remote) {
 	delete(c.claims[at], p.uid)
 }
 
-// drop is the end of a proof.
+// drop is the end of a proof. One that another has taken the place of has ended already.
 func (c *town) drop(p *person, m *remote) {
-	m.over = true
-	c.counts(p, m)
+	if !m.over {
+		m.over = true
+		c.counts(p, m)
+	}
 }
 
 func (p *person) remote(id string) *remote {

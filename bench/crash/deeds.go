@@ -85,11 +85,11 @@ func (w *worker) rollPUK(ctx context.Context, p *person) error { return p.a.Roll
 
 func (w *worker) deviceEK(ctx context.Context, p *person) error {
 	_, err := p.a.PostDeviceEK(ctx, p.a.Device)
-	if client.StatusCode(err) == codeEKGeneration && p.unsureEK {
+	if client.StatusCode(err) == codeEKGeneration && p.unsureEK[p.a.Device.ID] {
 		p.gone = true // the one before has happened, and its key is lost
 		return errRefused
 	}
-	p.unsureEK = err != nil
+	p.unsureEK[p.a.Device.ID] = err != nil
 	return err
 }
 

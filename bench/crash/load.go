@@ -60,8 +60,8 @@ type person struct {
 	stream *client.Stream
 	shaken bool // an outcome is unknown: look before the next step
 	gone   bool // nothing more is done for it
-	// unsureEK: the outcome of the newest device ephemeral key is unknown.
-	unsureEK bool
+	// unsureEK: the outcome of a device's newest ephemeral key is unknown.
+	unsureEK map[client.DeviceID]bool
 	ekUnder  int // generation of the per-user key that signs its user ephemeral keys
 }
 
@@ -133,7 +133,7 @@ func (w *worker) pick() *person {
 		for i := range seed {
 			seed[i] = byte(w.rng.Uint32())
 		}
-		p := &person{name: name, stream: client.CheapStream(seed[:])}
+		p := &person{name: name, stream: client.CheapStream(seed[:]), unsureEK: map[client.DeviceID]bool{}}
 		w.mine = append(w.mine, p)
 		return p
 	}

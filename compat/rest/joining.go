@@ -34,6 +34,8 @@ var joiningErrors = []struct {
 	{joining.ErrNoInvite, status.TeamInviteBadToken, "TEAM_INVITE_BAD_TOKEN", "this invitation is unknown, has been used up, or has ended"},
 	{joining.ErrInviteTaken, status.InputError, "INPUT_ERROR", "there is an invitation of this id already"},
 	{joining.ErrUsed, status.TeamInviteTokenReused, "TEAM_INVITE_TOKEN_REUSED", "somebody else has used this invitation"},
+	{joining.ErrNotAccepted, status.InputError, "INPUT_ERROR", "acceptance not found"},
+	{joining.ErrOtherAnswer, status.InputError, "INPUT_ERROR", "invalid akey: the user has accepted with another one"},
 	{joining.ErrNeedsKey, status.TeamSeitanInviteNeedPUK, "TEAM_SEITAN_INVITE_NEED_PUK", "your account has no per-user key yet"},
 	{joining.ErrNotAdmin, status.TeamReadError, "TEAM_READ_ERROR", "only admins of the team may do that"},
 }
@@ -135,9 +137,9 @@ func teamRejectAcceptance(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	akey, err := c.str("akey")
+	akey, err := c.base64Max("akey", joining.AKeyBytesMax)
 	if err != nil {
-		return nil, err
+		return nil, status.InputField("akey", "bad fields: akey")
 	}
 	ctx, cancel := c.context()
 	defer cancel()
@@ -397,6 +399,6 @@ func joiningHooks() []route {
 	return []route{
 		{"test/accelerate_team_rekeyd", post, authRequired, ratePost, 0, natural, accelerateRekeys},
 		{"test/team_enable_open_sweep", post, authRequired, ratePost, 0, natural, enableSweep},
-		{"test/team/get_tokens", get, authRequired, rateOwn, 0, reads, testTokens},
+		{"test/team/get_tokens", get, authOptional, rateLookup, 0, reads, testTokens},
 	}
 }

@@ -237,13 +237,16 @@ func (s *Service) Reject(ctx context.Context, by kbsig.UID, invite kbsig.InviteI
 			if err != nil {
 				return err
 			}
-			if known && a.Kind == Secret && a.AKey == akey && a.Eldest == uv.Eldest {
-				if err := dropAcceptance(tx, l.Team, uv.UID, invite); err != nil {
-					return err
-				}
-				return chores.Look(tx, l.Team)
+			switch {
+			case !known || a.Kind != Secret || a.Eldest != uv.Eldest:
+				return ErrNotAccepted
+			case a.AKey != akey:
+				return ErrOtherAnswer
 			}
-			return nil
+			if err := dropAcceptance(tx, l.Team, uv.UID, invite); err != nil {
+				return err
+			}
+			return chores.Look(tx, l.Team)
 		}
 		return ErrNoInvite
 	})

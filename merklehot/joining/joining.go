@@ -78,6 +78,10 @@ var (
 	ErrInviteTaken = errors.New("another team has an invite of this id")
 	// ErrUsed says that an invite was used by somebody else.
 	ErrUsed = errors.New("the invite was used by somebody else")
+	// ErrNotAccepted says that a user has not accepted an invite.
+	ErrNotAccepted = errors.New("the user has not accepted the invite")
+	// ErrOtherAnswer says that a user has accepted an invite with another answer.
+	ErrOtherAnswer = errors.New("the user has accepted the invite with another answer")
 	// ErrNeedsKey says that the user has no per-user key yet.
 	ErrNeedsKey = errors.New("the user has no per-user key yet")
 	// ErrNotAdmin says that only admins may do that.

@@ -150,7 +150,7 @@ func parseTLFID(s string) (string, error) {
 		return "", fmt.Errorf("folder id: %w", kbsig.ErrBadID)
 	}
 	switch b[15] {
-	case 0x16, 0x17, 0x26, 0x27:
+	case 0x16, 0x17, 0x26, 0x27, 0x29, 0x2a:
 		return s, nil
 	}
 	return "", fmt.Errorf("folder id: %w", kbsig.ErrBadID)

@@ -172,7 +172,8 @@ func (b *batch) tellTeam(tx *store.Tx, t kbsig.TeamID) error {
 	}
 	// The author waits for this as well.
 	c := Change{Also: []kbsig.UID{b.by.UID}}
-	c.KeyRotated = before != nil && before.PTK().Generation != after.PTK().Generation
+	// A new team's first key counts as well.
+	c.KeyRotated = before == nil || before.PTK().Generation != after.PTK().Generation
 	var added, gone []kbsig.UID
 	for _, ch := range b.allChanges(t) {
 		if ch.before == ch.after {

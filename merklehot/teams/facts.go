@@ -80,11 +80,11 @@ func FullName(r store.Reader, t kbsig.TeamID) (kbsig.TeamName, error) {
 	return name, nil
 }
 
-// subteam is what a name below a team belongs to. Names stay with whoever had them
-// first: a former one finds nothing and is nobody else's.
+// subteam is what a name below a team belongs to. A team that is deleted keeps its name
+// for ever; one that is renamed gives it up.
 type subteam struct {
-	ID     kbsig.TeamID `codec:"i"`
-	Former bool         `codec:"f,omitempty"`
+	ID      kbsig.TeamID `codec:"i"`
+	Deleted bool         `codec:"f,omitempty"`
 }
 
 func loadSubteam(r store.Reader, parent kbsig.TeamID, part string) (subteam, error) {
@@ -100,7 +100,7 @@ func ByName(r store.Reader, name kbsig.TeamName) (kbsig.TeamID, error) {
 	}
 	for _, part := range name.Parts()[1:] {
 		sub, err := loadSubteam(r, id, lower(part))
-		if errors.Is(err, store.ErrNotFound) || err == nil && sub.Former {
+		if errors.Is(err, store.ErrNotFound) {
 			return kbsig.TeamID{}, ErrNoTeam
 		}
 		if err != nil {
@@ -132,7 +132,7 @@ func Children(r store.Reader, t kbsig.TeamID) ([]kbsig.TeamID, error) {
 	lo := keys.Subteams(t)
 	err := r.Scan(lo, keys.End(lo), func(_, v []byte) error {
 		sub, err := store.Decode[subteam](v)
-		if err == nil && !sub.Former {
+		if err == nil && !sub.Deleted {
 			out = append(out, sub.ID)
 		}
 		return err

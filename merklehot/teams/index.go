@@ -84,17 +84,17 @@ func (b *batch) indexNames(tx *store.Tx, t kbsig.TeamID) error {
 			if err := checkFree(tx, t, f, name); err != nil {
 				return err
 			}
-			store.Save(tx, keys.Subteam(f.Parent, lower(old.Part)), subteam{ID: t, Former: true})
+			tx.Delete(keys.Subteam(f.Parent, lower(old.Part)))
 		}
 	}
 	if f.Parent != (kbsig.TeamID{}) {
-		store.Save(tx, keys.Subteam(f.Parent, lower(f.Part)), subteam{ID: t, Former: f.Deleted})
+		store.Save(tx, keys.Subteam(f.Parent, lower(f.Part)), subteam{ID: t, Deleted: f.Deleted})
 	}
 	putFacts(tx, t, f)
 	return nil
 }
 
-// checkFree: nobody else has, or has had, the name.
+// checkFree: nobody else has the name.
 func checkFree(tx *store.Tx, t kbsig.TeamID, f Facts, name kbsig.TeamName) error {
 	if f.Parent != (kbsig.TeamID{}) {
 		sub, err := loadSubteam(tx, f.Parent, lower(f.Part))

@@ -10,8 +10,9 @@
 //     per-user keys.
 //   - A post costs what it changes. Only a rotation, and telling the members of a
 //     change, costs their number.
-//   - Names belong to the first who takes them, for ever: a root team's name is never a
-//     user's, and a subteam's old names are nobody else's.
+//   - Names belong to the first who takes them, and of a team that is deleted to nobody
+//     else: a root team's name is never a user's. Only a subteam that gets another name
+//     gives its own up.
 //   - Posting again what stands already succeeds and changes nothing.
 //
 // Links are parsed and their signatures verified before the transaction; inside it only

@@ -17,7 +17,6 @@ import (
 
 	"github.com/keystead/keystead/bench/client"
 	"github.com/keystead/keystead/engine/faultfs"
-	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 )
@@ -403,8 +402,8 @@ func (s *stage) reset(t *testing.T) {
 	s.group = s.groupNow(t)
 }
 
-// settle waits until the news of what was done before has been delivered, and the mail
-// has left, which writes.
+// settle waits until the news of what was done before has been delivered, and the work
+// that is due has been done, which writes.
 func (s *stage) settle(t *testing.T) {
 	t.Helper()
 	for left := true; left && t.Context().Err() == nil; {
@@ -414,10 +413,13 @@ func (s *stage) settle(t *testing.T) {
 			left = true
 			return store.ErrStop
 		})
-		for _, kind := range []string{"mail", "sms"} {
-			n, errCount := jobs.Count(v, kind, "", 1)
-			left, err = left || n > 0, errors.Join(err, errCount)
-		}
+		due := keys.DueJobs([16]byte{})[:1] // of every kind
+		errDue := v.Scan(due, keys.End(due), func(k, _ []byte) error {
+			_, at, _, ok := keys.DueJobOf(k)
+			left = left || ok && at <= s.lab.clock().UnixMilli()
+			return nil
+		})
+		err = errors.Join(err, errDue)
 		v.Close()
 		if err != nil {
 			t.Fatal(err)

@@ -47,11 +47,15 @@ import (
 	"github.com/keystead/keystead/merklehot/implicit"
 	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/keyboxes"
+	"github.com/keystead/keystead/merklehot/kvstore"
 	"github.com/keystead/keystead/merklehot/proofs"
 	"github.com/keystead/keystead/merklehot/pvl"
 	"github.com/keystead/keystead/merklehot/rooter"
 	"github.com/keystead/keystead/merklehot/roots"
+	"github.com/keystead/keystead/merklehot/showcase"
 	"github.com/keystead/keystead/merklehot/sigchain"
+	"github.com/keystead/keystead/merklehot/teamchain"
+	"github.com/keystead/keystead/merklehot/teams"
 	"github.com/keystead/keystead/merklehot/tree"
 	"github.com/keystead/keystead/merklehot/vouches"
 )
@@ -87,6 +91,10 @@ func limitRooms() []limitRoom {
 		{"merklehot/directory", "People", directory.LimitRows()},
 		{"merklehot/consent", "Who may come near", consent.LimitRows()},
 		{"merklehot/vouches", "The web of trust", vouches.LimitRows()},
+		{"merklehot/teamchain", "Chains of teams", teamchain.LimitRows()},
+		{"merklehot/teams", "Posting to them", teams.LimitRows()},
+		{"merklehot/showcase", "What teams show", showcase.LimitRows()},
+		{"merklehot/kvstore", "Entries of teams", kvstore.LimitRows()},
 		{"merklehot/implicit", "Names of implicit teams", implicit.LimitRows()},
 		{"merklehot/joining", "Ways into teams", joining.LimitRows()},
 		{"merklehot/chores", "What members are asked to do for teams", chores.LimitRows()},

@@ -40,6 +40,8 @@ var noLimits = map[string]string{
 	"compat/kbsig.innerIntMax":           "what JSON readers keep exact",
 	"compat/kbsig.nistTimeMax":           "the year 9999",
 	"merklehot/sigchain.timeMax":         "the year 9999",
+	"merklehot/teamchain.timeMax":        "the year 9999",
+	"merklehot/teamchain.seqTypeMax":     "a kind of chain",
 	"cmd/keystead/config.clipBytesMax":   "what is quoted in a complaint",
 	"cmd/keystead.inviteLifetime":        "the default of a flag, which help tells",
 	"cmd/keystead.announcementLifetime":  "the default of a flag, which help tells",

@@ -35,5 +35,11 @@ func LimitRows() []LimitRow {
 		{"ekCharsMax", fmt.Sprint(ekCharsMax), "characters", "of an armoured ephemeral key statement"},
 		{"ekGenerationMax", fmt.Sprint(ekGenerationMax), "generations", "of an ephemeral key"},
 		{"usernameMax", fmt.Sprint(usernameMax), "characters", "of a username"},
+		{"teamPartMax", fmt.Sprint(teamPartMax), "characters", "of each part of a team's name"},
+		{"teamNameBytesMax", fmt.Sprint(teamNameBytesMax), "bytes", "of a team's whole name"},
+		{"TeamBoxesMax", fmt.Sprint(TeamBoxesMax), "recipients", "of one team's key in one request"},
+		{"TeamGenerationMax", fmt.Sprint(TeamGenerationMax), "generations", "of a team's key"},
+		{"teamSeqnoMax", fmt.Sprint(teamSeqnoMax), "links", "of the chain that a recipient's key stands in"},
+		{"botApplicationMax", fmt.Sprint(botApplicationMax), "is the highest number", "of an application that bots get keys for"},
 	}
 }

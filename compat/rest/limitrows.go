@@ -73,5 +73,13 @@ func LimitRows() []limits.Row {
 		limits.Time("kexSessionLifetime", kexSessionLifetime, "that an exchange is kept untouched"),
 		limits.Time("kexPollMax", kexPollMax, "that a device waits for a message in one request"),
 		limits.Count("kexReceiversWaitingMax", kexReceiversWaitingMax, "requests", "that wait for a message; more are answered at once"),
+		limits.Count("stampMax", stampMax, "ticks", "of a time as clients stamp it, in whatever unit"),
+		limits.Count("teamNumbersMax", teamNumbersMax, "links or generations", "of a team that one question names"),
+		limits.Count("teamNewestMax", teamNewestMax, "newest generations", "of a team's key in one answer"),
+		limits.Bytes("teamEKBodyMax", teamEKBodyMax, "of a body with a team's ephemeral key"),
+		limits.Count("pseudonymsMax", pseudonymsMax, "pseudonyms", "of keys in one request"),
+		limits.Count("leaseUIDsMax", leaseUIDsMax, "members", "named in a request for a downgrade lease"),
+		limits.Count("teamRowsMax", teamRowsMax, "rows", "of a list of teams or of their members"),
+		limits.Count("mentionMembersMax", mentionMembersMax, "members", "named in the description of a mentioned team"),
 	}
 }

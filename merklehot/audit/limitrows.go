@@ -9,5 +9,6 @@ func LimitRows() []limits.Row {
 		limits.Count("rootGapMax", rootGapMax, "roots", "missing in a row behind which an audit goes on"),
 		limits.Bytes("lineBytesMax", lineBytesMax, "of a line about a problem"),
 		limits.Count("usersAheadMax", usersAheadMax, "users", "audited ahead of the one whose turn it is"),
+		limits.Count("pastUsersMax", pastUsersMax, "users", "kept at hand while chains of teams are audited"),
 	}
 }

@@ -89,9 +89,9 @@ func (c *town) remove(ctx context.Context, p *person, s *seat) {
 		return
 	}
 	s.Stream = p.password()
-	for _, a := range p.mails { // what has not left yet would be taken back
-		if a.letter > 0 {
-			if _, err := c.bag.link(ctx, a.text, a.letter); err != nil {
+	for _, a := range p.mails { // what has not left yet, to whomever, would be taken back
+		if n := c.letters[a.text]; n > 0 {
+			if _, err := c.bag.link(ctx, a.text, n); err != nil {
 				c.t.Errorf("step %d, %s: %v", c.steps, p.name, err)
 			}
 		}

@@ -24,7 +24,7 @@ const (
 // Refusals of questions about teams.
 var (
 	errNoTeam     = status.New(status.TeamNotFound, "TEAM_NOT_FOUND", "there is no such team")
-	errTeamClosed = status.New(status.TeamReadError, "TEAM_READ_ERROR", "you are not a member of this team")
+	errTeamClosed = status.New(status.TeamReadError, "TEAM_READ_ERROR", "You are not a member of this team")
 )
 
 // teamError is what a client is told when a team is not found.

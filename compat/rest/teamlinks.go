@@ -166,32 +166,44 @@ func (g *teamGetter) show(rec teamchain.Record, named bool) error {
 }
 
 // stubbed decides about one link. Names of subteams and invitations are for admins; who
-// is in a subteam may see the links about its own branch when it names them.
-// client: go/libkb/chain_link_v2.go:TeamAllowStubWithAdminFlag, go/teams/loader2.go:TeamLoader.fillInStubbedLinks
+// is in a subteam sees the links about its own branch, which clients need whole.
+// client: go/libkb/chain_link_v2.go:TeamAllowStubWithAdminFlag, go/teams/loader2.go:TeamLoader.checkStubbed
 func (g *teamGetter) stubbed(rec teamchain.Record, outer *kbsig.TeamOuter, named bool) (bool, error) {
-	secret := false
-	if !g.a.Whole() {
-		switch outer.Type {
-		case kbsig.LinkTeamInvite:
-			secret = true
-		case kbsig.LinkTeamNewSubteam, kbsig.LinkTeamRenameSubteam, kbsig.LinkTeamDeleteSubteam:
-			own := false
-			if named {
-				var err error
-				if own, err = g.ownBranch(rec); err != nil {
-					return false, err
-				}
-			}
-			secret = !own
-		}
+	if g.q.fast && !named {
+		return true, nil
 	}
-	return secret || g.q.fast && !named, nil
+	if g.a.Whole() {
+		return false, nil
+	}
+	switch outer.Type {
+	case kbsig.LinkTeamInvite:
+		return true, nil
+	case kbsig.LinkTeamNewSubteam, kbsig.LinkTeamRenameSubteam, kbsig.LinkTeamDeleteSubteam:
+		own, err := g.ownBranch(rec)
+		return !own, err
+	}
+	return false, nil
 }
 
 // ownBranch reports a link about a subteam that the caller is in, or that lies above one.
 func (g *teamGetter) ownBranch(rec teamchain.Record) (bool, error) {
-	l, err := rec.Link()
-	if err != nil || l.Subteam == nil || g.c.who == nil {
+	if g.c.who == nil {
+		return false, nil
+	}
+	var l struct {
+		Body struct {
+			Team struct {
+				Subteam struct {
+					ID string `json:"id"`
+				} `json:"subteam"`
+			} `json:"team"`
+		} `json:"body"`
+	}
+	if err := json.Unmarshal(rec.Inner, &l); err != nil {
+		return false, err
+	}
+	id, err := kbsig.ParseTeamID(l.Body.Team.Subteam.ID)
+	if err != nil {
 		return false, err
 	}
 	if g.branches == nil {
@@ -199,11 +211,7 @@ func (g *teamGetter) ownBranch(rec teamchain.Record) (bool, error) {
 			return false, err
 		}
 	}
-	if g.branches[l.Subteam.ID] {
-		return true, nil
-	}
-	s, err := teams.StandingOf(g.c.view(), l.Subteam.ID, g.c.who.UID)
-	return s.Any(), err
+	return g.branches[id], nil
 }
 
 func (g *teamGetter) collectRatchets(inner []byte) error {

@@ -47,8 +47,11 @@ func (c *call) teamShowcase(id kbsig.TeamID) (any, error) {
 	}
 	out := shown{IsShowcased: s.Public, AnyMember: s.AnyMember}
 	if s.Description != "" {
+		out.Description = &s.Description
+	}
+	if !s.SetBy.IsZero() {
 		by := s.SetBy.String()
-		out.Description, out.SetByUID = &s.Description, &by
+		out.SetByUID = &by
 	}
 	full, err := teams.FullName(c.view(), id)
 	if err != nil {
@@ -91,13 +94,14 @@ func teamShowcaseSet(c *call) (any, error) {
 		}
 		switch {
 		case c.flag("clear_description"):
-			s.Description, s.SetBy = "", kbsig.UID{}
+			s.Description = ""
 		case c.has("description"):
-			s.Description, s.SetBy = c.raw("description"), c.who.UID
+			s.Description = c.raw("description")
 		}
 		if s == before {
 			return nil
 		}
+		s.SetBy = c.who.UID
 		if err := showcase.Set(tx, id, s); err != nil {
 			if errors.Is(err, showcase.ErrDescription) {
 				return status.InputField("description", err.Error())

@@ -60,7 +60,7 @@ var ErrDescription = errors.New("the description is too long, or not text")
 type Shown struct {
 	Public      bool             `codec:"p,omitempty"` // the team is shown at all
 	Description string           `codec:"d,omitempty"`
-	SetBy       kbsig.UID        `codec:"u"`           // who set the description
+	SetBy       kbsig.UID        `codec:"u"`           // who changed it last
 	AnyMember   bool             `codec:"a,omitempty"` // every member may show being one
 	Picture     people.PictureID `codec:"i"`
 }
@@ -69,7 +69,7 @@ type Shown struct {
 func Of(r store.Reader, t kbsig.TeamID) (Shown, error) {
 	s, err := store.Load[Shown](r, keys.Shown(t))
 	if errors.Is(err, store.ErrNotFound) {
-		return Shown{}, nil
+		return Shown{AnyMember: true}, nil // client: go/teams/showcase_test.go:TestShowcaseMember
 	}
 	if err != nil {
 		return s, fmt.Errorf("what team %s shows: %w", t, err)

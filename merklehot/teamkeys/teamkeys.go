@@ -42,7 +42,7 @@ var (
 	errBotSealed  = status.New(status.TeambotKeyOldBoxed, "TEAMBOT_KEY_OLD_BOXED_GENERATION", "the bot has a newer key to encrypt to")
 	errBotSigner  = status.New(status.TeambotKeyBadGeneration, "TEAMBOT_KEY_BAD_GENERATION", "wrong generation of a bot's key, or one signed by an old key of the team")
 	// ErrClosed refuses whoever has no right to the keys.
-	ErrClosed = status.New(status.TeamReadError, "TEAM_READ_ERROR", "you are not a member of this team")
+	ErrClosed = status.New(status.TeamReadError, "TEAM_READ_ERROR", "You are not a member of this team")
 )
 
 // signingKey is the newest key of a team, in either chain, and its generation.

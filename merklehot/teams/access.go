@@ -90,20 +90,23 @@ func (a Access) Hidden() bool { return a.Keys() }
 // Managed reports whether the user may do what admins do, and know what admins know.
 func (a Access) Managed() bool { return !a.deleted && a.Admin() }
 
-// Branches are the teams that a user is in, and all above them: those whose names the
-// user knows anyway.
+// Branches are the teams that a user is in, all below those where the user is an admin,
+// and all above: those whose names the user knows anyway.
 func Branches(r store.Reader, u kbsig.UID) (map[kbsig.TeamID]bool, error) {
 	out := make(map[kbsig.TeamID]bool)
-	err := TeamsOf(r, u, func(t kbsig.TeamID, _ teamchain.Role) error {
-		if out[t] {
-			return nil
+	list, err := StandingsOf(r, u)
+	for _, s := range list {
+		if out[s.Team] {
+			continue
 		}
-		out[t] = true
-		above, err := Ancestors(r, t)
+		out[s.Team] = true
+		above, err := Ancestors(r, s.Team)
+		if err != nil {
+			return nil, err
+		}
 		for _, a := range above {
 			out[a] = true
 		}
-		return err
-	})
+	}
 	return out, err
 }

@@ -80,8 +80,8 @@ func FullName(r store.Reader, t kbsig.TeamID) (kbsig.TeamName, error) {
 	return name, nil
 }
 
-// subteam is what a name below a team belongs to. A team that is deleted keeps its name
-// for ever; one that is renamed gives it up.
+// subteam is what a name below a team belongs to. A team that is renamed gives it up; one
+// that is deleted is found by it until another takes it.
 type subteam struct {
 	ID      kbsig.TeamID `codec:"i"`
 	Deleted bool         `codec:"f,omitempty"`

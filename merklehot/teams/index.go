@@ -94,7 +94,9 @@ func (b *batch) indexNames(tx *store.Tx, t kbsig.TeamID) error {
 	return nil
 }
 
-// checkFree: nobody else has the name.
+// checkFree: nobody else has the name, or, of root teams and users, has had it. A name
+// below a team is free again once its team has another or is deleted.
+// client: go/teams/rename_test.go:TestRenameIntoMovedSubteam, go/teams/delete_test.go:TestRecreateSubteam
 func checkFree(tx *store.Tx, t kbsig.TeamID, f Facts, name kbsig.TeamName) error {
 	if f.Parent != (kbsig.TeamID{}) {
 		sub, err := loadSubteam(tx, f.Parent, lower(f.Part))
@@ -103,7 +105,7 @@ func checkFree(tx *store.Tx, t kbsig.TeamID, f Facts, name kbsig.TeamName) error
 			return nil
 		case err != nil:
 			return err
-		case sub.ID != t:
+		case sub.ID != t && !sub.Deleted:
 			return teamchain.Refuse(teamchain.KindExists, "the name %s is taken", name)
 		}
 		return nil

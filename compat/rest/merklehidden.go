@@ -3,8 +3,10 @@ package rest
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/merklehot/teams"
 	"github.com/keystead/keystead/merklehot/tree"
 )
 
@@ -37,7 +39,13 @@ func supportsHidden(c *call) (any, error) {
 
 // addHidden adds what root at proves about a team's hidden chain. Clients take the
 // absence of a team that never was, too.
+//
+// Who reads a team only from a team below gets none of its hidden chain, so must not hear
+// that there is one. client: go/teams/hidden_loader_test.go:TestSubteamReaderFTL
 func (c *call) addHidden(out *hiddenJSON, team tree.ID, at kbsig.Seqno) error {
+	if from, err := c.onlyFromBelow(kbsig.TeamID(team)); err != nil || from {
+		return err
+	}
 	p, err := c.roots().BlindProof(c.view(), team, at)
 	if err != nil {
 		return err
@@ -47,4 +55,19 @@ func (c *call) addHidden(out *hiddenJSON, team tree.ID, at kbsig.Seqno) error {
 		out.LastBlindRootHash = hex.EncodeToString(p.Hash[:])
 	}
 	return nil
+}
+
+// onlyFromBelow reports a caller who is nothing in a team but is in one below it.
+func (c *call) onlyFromBelow(t kbsig.TeamID) (bool, error) {
+	if c.who == nil {
+		return false, nil
+	}
+	s, err := teams.StandingOf(c.view(), t, c.who.UID)
+	if errors.Is(err, teams.ErrNoTeam) || err == nil && s.Any() {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return c.knowsByBranch(t)
 }

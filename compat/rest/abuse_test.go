@@ -140,7 +140,7 @@ func TestGarbageIsRefused(t *testing.T) {
 // by name if clients know it, and that no path outside the API is an answer.
 func TestAbsentEndpoints(t *testing.T) {
 	d := openDoor(t)
-	for _, name := range []string{"team/get", "key/add", "no/such/thing", "../../secret"} {
+	for _, name := range []string{"stellar/balances", "key/add", "no/such/thing", "../../secret"} {
 		for _, method := range []string{get, post} {
 			code, body, _ := d.ask(t, method, apiPrefix+name+".json", "", "")
 			if strings.HasPrefix(name, "..") {
@@ -154,8 +154,8 @@ func TestAbsentEndpoints(t *testing.T) {
 			}
 		}
 	}
-	if n := testutil.ToFloat64(d.Metrics.Unavailable.WithLabelValues("team/get")); n != 2 {
-		t.Errorf("team/get counted %v times", n)
+	if n := testutil.ToFloat64(d.Metrics.Unavailable.WithLabelValues("stellar/balances")); n != 2 {
+		t.Errorf("stellar/balances counted %v times", n)
 	}
 	if n := testutil.ToFloat64(d.Metrics.Unavailable.WithLabelValues("other")); n != 2 {
 		t.Errorf("unknown endpoints counted %v times", n)

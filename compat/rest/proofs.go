@@ -224,7 +224,7 @@ var assertions = map[string][]string{
 
 // byProof finds who has proven a name, which the query gives under its service:
 // github=alice. Nobody is nil. client: go/libkb/assertion.go:AssertionSocial.ToLookup
-func (c *call) byProof() (*accounts.Account, error) {
+func (c *call) byProof() (acct *accounts.Account, asked bool, err error) {
 	for k, v := range c.http.QueryArgs().All() {
 		key, name := string(k), strings.TrimSpace(string(v))
 		services := assertions[key]
@@ -232,17 +232,19 @@ func (c *call) byProof() (*accounts.Account, error) {
 			services = []string{key}
 		}
 		for _, s := range services {
+			asked = true
 			uid, err := proofs.Owner(c.view(), s, name)
 			if errors.Is(err, proofs.ErrNoProof) {
 				continue
 			}
 			if err != nil {
-				return nil, err
+				return nil, true, err
 			}
-			return accounts.Get(c.view(), uid)
+			acct, err = accounts.Get(c.view(), uid)
+			return acct, true, err
 		}
 	}
-	return nil, nil
+	return nil, asked, nil
 }
 
 // userServiceMaps: POST user/service_maps: the names that people have proven at

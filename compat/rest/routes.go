@@ -214,7 +214,7 @@ func (s *Server) table() []route {
 		{"stellar/all_details_plus_payments", get, authRequired, rateOwn, 0, reads, stellarAccounts},
 
 		// Teams: teamget.go, teams.go, teamshow.go, teamkeys.go, kvstore.go
-		{"team/get", get, authOptional, rateOwn, 0, reads, teamGet},
+		{"team/get", get, authOptional, rateRead, 0, reads, teamGet},
 		{"team/for_user", get, authRequired, rateOwn, 0, reads, teamsForUser},
 		{"team/teammates_for_user", get, authRequired, rateOwn, 0, reads, teammatesForUser},
 		{"team/list_profile_add", get, authRequired, rateOwn, 0, reads, listProfileAdd},

@@ -210,7 +210,12 @@ func (c *call) lookupMany() ([]*userJSON, error) {
 		}
 		acct, err = accounts.ByName(c.view(), n)
 	default:
-		if acct, err = c.byProof(); err == nil && acct == nil {
+		var asked bool
+		acct, asked, err = c.byProof()
+		switch {
+		case err == nil && !asked:
+			return nil, status.Missing("user")
+		case err == nil && acct == nil:
 			return []*userJSON{}, nil
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/roots"
 )
 
 // Devel mode. These endpoints let the client's own tests look behind the scenes and move
@@ -25,9 +26,19 @@ func develTable() []route {
 		{"me", get, authRequired, rateOwn, 0, reads, aboutMe},
 		{"pkg/show", get, authOptional, rateRead, 0, reads, packageShow},
 		{"teambot/delete_for_test", post, authRequired, ratePost, 0, natural, forgetBotKey},
+		{"test/build_blind_tree", get, authOptional, ratePost, 0, natural, buildBlindTree},
 		{"test/feature", post, authRequired, ratePost, 0, natural, testFeature},
 		{"test/agedevice", post, authRequired, ratePost, 0, refused, ageDevice},
 	}...)
+}
+
+// buildBlindTree: GET test/build_blind_tree: a root that commits to all hidden links.
+// client: go/teams/hidden_loader_test.go:requestNewBlindTreeFromArchitectAndWaitUntilDone
+func buildBlindTree(c *call) (any, error) {
+	return nil, c.update(func(tx *store.Tx) error {
+		tx.Note(roots.BlindBuild{})
+		return nil
+	})
 }
 
 // aboutMe: GET me: what the server holds of the caller's mail and password.

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/merklehot/hidden"
 	"github.com/keystead/keystead/merklehot/teams"
 	"github.com/keystead/keystead/merklehot/tree"
 )
@@ -50,7 +51,12 @@ func (c *call) addHidden(out *hiddenJSON, team tree.ID, at kbsig.Seqno) error {
 	if err != nil {
 		return err
 	}
-	out.EncValueWithProof, out.LastHiddenSeqno = base64.StdEncoding.EncodeToString(p.Proof), &p.Newest
+	newest, err := hidden.Load(c.view(), kbsig.TeamID(team))
+	if err != nil {
+		return err
+	}
+	last := newest.Tail().Seqno
+	out.EncValueWithProof, out.LastHiddenSeqno = base64.StdEncoding.EncodeToString(p.Proof), &last
 	if !p.InRoot {
 		out.LastBlindRootHash = hex.EncodeToString(p.Hash[:])
 	}

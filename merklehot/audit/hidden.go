@@ -10,6 +10,10 @@ import (
 	"github.com/keystead/keystead/merklehot/hidden"
 )
 
+// commitWithin is how old a hidden link that no root commits to may get, in seconds:
+// half of what clients bear.
+const commitWithin = 7 * 24 * 3600 / 2
+
 // hiddenChain is the hidden chain of one team on its way through the pass.
 type hiddenChain struct {
 	team kbsig.TeamID
@@ -117,7 +121,8 @@ func (a *auditor) hiddenEnd(c *hiddenChain) error {
 	if known {
 		a.keys.right[prefixIndex(keys.HiddenChain(c.team))]++
 	}
-	return a.blindLeaves(c.team, c.ids)
+	late := c.last == nil || a.newestCtime-c.last.Ctime > commitWithin
+	return a.blindLeaves(c.team, c.ids, late)
 }
 
 // ratchets checks that what explains a ratchet does, by a link that is there.

@@ -35,7 +35,8 @@ func (d *Delta) Write(w Writer) {
 
 // Update is the version after v, first carried by a root that is newer than all before,
 // in which the teams have new tails. Of several changes of a team the last counts. The
-// error is ErrBackwards if a chain does not grow.
+// error is ErrBackwards if a chain does not grow. Without changes it is a version of its
+// own over the same tree.
 func (v *Version) Update(r store.Reader, root kbsig.Seqno, changes []Change, rand io.Reader) (*Version, *Delta, error) {
 	var master Sum
 	if _, err := io.ReadFull(rand, master[:]); err != nil {
@@ -62,8 +63,10 @@ func (v *Version) Update(r store.Reader, root kbsig.Seqno, changes []Change, ran
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := u.page(top, 0, entries); err != nil {
-		return nil, nil, err
+	if len(entries) > 0 {
+		if err := u.page(top, 0, entries); err != nil {
+			return nil, nil, err
+		}
 	}
 	for i := range entries {
 		u.set(keys.BlindLeaf(entries[i].team, root), entries[i].record)

@@ -1,6 +1,7 @@
 package hidden
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -72,6 +73,33 @@ func Links(r store.Reader, team kbsig.TeamID, low kbsig.Seqno, fn func(kbsig.Seq
 }
 
 var errRecord = errors.New("the record does not decode")
+
+// Recommit notes, for the blind tree, the chains whose end no root commits to: those that
+// waited for it when the process ended. A server whose roots wait calls it at the start.
+func Recommit(ctx context.Context, st *store.Store) error {
+	return st.Update(ctx, func(tx *store.Tx) error {
+		newest, err := roots.Newest(tx)
+		if err != nil {
+			return err
+		}
+		lo := keys.HiddenChains()
+		return tx.Scan(lo, keys.End(lo), func(k, v []byte) error {
+			team, ok := keys.HiddenChainOf(k)
+			rec, err := store.Decode[stateRecord](v)
+			if err != nil || !ok {
+				return refuse(KindCorrupt, "hidden chain of team %s: %w", team, errors.Join(err, errRecord))
+			}
+			tail, _, err := blindtree.TailAt(tx, blindtree.Key(team), newest)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			if tail.Seqno < rec.Seqno {
+				tx.Note(roots.BlindChange{Team: blindtree.Key(team), Tail: blindtree.Tail{Seqno: rec.Seqno, Link: rec.Link}})
+			}
+			return nil
+		})
+	})
+}
 
 // linkID is the id of one link.
 func linkID(r store.Reader, team kbsig.TeamID, n kbsig.Seqno) (kbsig.LinkID, error) {

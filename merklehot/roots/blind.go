@@ -18,8 +18,8 @@ type BlindProof struct {
 	// InRoot says that the root itself carries Hash. Those from before the blind tree
 	// do not: what they say is that of the empty tree.
 	InRoot bool
-	// Newest is the number of the newest link of the chain, whatever the root; 0 if
-	// there is none.
+	// Newest is the number of the newest link that any root commits to; 0 if there is
+	// none.
 	Newest kbsig.Seqno
 }
 

@@ -87,6 +87,9 @@ type BlindChange struct {
 	Tail blindtree.Tail
 }
 
+// BlindBuild is noted to have a new version of the blind tree with all that waits.
+type BlindBuild struct{}
+
 // Beat is noted to have a root even if no leaf changes.
 type Beat struct{}
 

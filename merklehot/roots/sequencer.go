@@ -34,6 +34,10 @@ type Config struct {
 	Interval time.Duration
 	// First is the number of the first root of a new store. Default: FirstSeqno.
 	First kbsig.Seqno
+	// HoldBlind is how long tails of hidden chains may wait for the root that commits to
+	// them, unless BlindBuild asks for it. Default: not at all. Tests of clients want to
+	// see links that no root commits to yet.
+	HoldBlind time.Duration
 }
 
 // Sequencer signs roots. It implements store.Sealer: Seal runs on the store's
@@ -47,6 +51,8 @@ type Sequencer struct {
 	sealed *State // what the next root follows; may not be durable yet
 	prev   [hash.Size512]byte
 	hashes hashes
+	held   []blindtree.Change // tails that wait; lost with the process, see hidden.Recommit
+	since  time.Time          // when the first of them came
 
 	// Of the durability goroutine.
 	durable highwater.Mark
@@ -57,10 +63,12 @@ func (s *Sequencer) KID() kbsig.KID { return s.kid }
 
 // Seal implements store.Sealer: it makes the root of a group, unless nothing changed.
 func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
-	changes, hidden, beat, err := collect(notes)
+	changes, hidden, asked, err := collect(notes)
 	if err != nil {
 		return nil, err
 	}
+	beat, build := asked.beat, asked.build
+	hidden = s.hold(tx.Now(), hidden, build)
 	if s.sealed == nil {
 		if err := s.genesis(tx); err != nil {
 			return nil, fmt.Errorf("genesis: %w", err)
@@ -72,10 +80,10 @@ func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("root %d: %w", s.sealed.newest.Seqno+1, err)
 	}
-	if delta == nil && len(hidden) == 0 && !beat {
+	if delta == nil && len(hidden) == 0 && !beat && !build {
 		return s.sealed, nil
 	}
-	blind, blindDelta, err := s.nextBlind(tx, hidden)
+	blind, blindDelta, err := s.nextBlind(tx, hidden, build)
 	if err != nil {
 		return nil, fmt.Errorf("root %d: %w", s.sealed.newest.Seqno+1, err)
 	}
@@ -99,9 +107,25 @@ func (s *Sequencer) Seal(tx *store.Tx, notes []any) (any, error) {
 	return s.sealed, nil
 }
 
+// hold keeps tails back as long as they may wait, and returns those that may not.
+func (s *Sequencer) hold(now time.Time, hidden []blindtree.Change, build bool) []blindtree.Change {
+	if s.cfg.HoldBlind == 0 {
+		return hidden
+	}
+	if len(s.held) == 0 {
+		s.since = now
+	}
+	s.held = append(s.held, hidden...)
+	if !build && now.Sub(s.since) < s.cfg.HoldBlind {
+		return nil
+	}
+	hidden, s.held = s.held, nil
+	return hidden
+}
+
 // nextBlind is the blind tree under the next root: that of the newest one, unless
-// hidden chains grew.
-func (s *Sequencer) nextBlind(tx *store.Tx, hidden []blindtree.Change) (*blindtree.Version, *blindtree.Delta, error) {
+// hidden chains grew, or somebody wants another.
+func (s *Sequencer) nextBlind(tx *store.Tx, hidden []blindtree.Change, build bool) (*blindtree.Version, *blindtree.Delta, error) {
 	blind, n := s.sealed.blind(), s.sealed.newest.Seqno+1
 	if blind.Root == 0 {
 		// The store is older than the blind tree.
@@ -111,28 +135,33 @@ func (s *Sequencer) nextBlind(tx *store.Tx, hidden []blindtree.Change) (*blindtr
 			return blind, nil, nil
 		}
 	}
-	if len(hidden) == 0 {
+	if len(hidden) == 0 && !build {
 		return blind, nil, nil
 	}
 	return blind.Update(tx, n, hidden, s.cfg.Rand)
 }
 
+// wishes are roots that are made although no leaf changes.
+type wishes struct{ beat, build bool }
+
 // collect turns notes into changes.
-func collect(notes []any) (changes []tree.Change[tree.ID], hidden []blindtree.Change, beat bool, err error) {
+func collect(notes []any) (changes []tree.Change[tree.ID], hidden []blindtree.Change, asked wishes, err error) {
 	changes = make([]tree.Change[tree.ID], 0, len(notes))
 	for _, note := range notes {
 		switch n := note.(type) {
 		case Beat:
-			beat = true
+			asked.beat = true
+		case BlindBuild:
+			asked.build = true
 		case LeafChange:
 			changes = append(changes, tree.Change[tree.ID]{ID: n.ID, Leaf: n.Leaf.Encode()})
 		case BlindChange:
 			hidden = append(hidden, blindtree.Change(n))
 		default:
-			return nil, nil, false, fmt.Errorf("a note of type %T: the sequencer does not know what it changes", note)
+			return nil, nil, asked, fmt.Errorf("a note of type %T: the sequencer does not know what it changes", note)
 		}
 	}
-	return changes, hidden, beat, nil
+	return changes, hidden, asked, nil
 }
 
 // checkGrowth enforces, for each chain of a leaf, that its number never falls and

@@ -49,6 +49,7 @@ import (
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/archive"
 	"github.com/keystead/keystead/merklehot/chores"
+	"github.com/keystead/keystead/merklehot/hidden"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/proofs"
@@ -243,6 +244,10 @@ func (n *node) die(err error) {
 	}
 }
 
+// holdBlindDevel is how long hidden links wait for a root that commits to them in devel
+// mode: the client's own tests look at them meanwhile, and ask for the root.
+const holdBlindDevel = 5 * time.Minute
+
 func (n *node) startRoots() error {
 	v := n.store.View()
 	_, err := roots.Newest(v)
@@ -255,9 +260,16 @@ func (n *node) startRoots() error {
 	if err != nil {
 		return fmt.Errorf("signing key: %w", err)
 	}
-	n.seq, err = roots.Start(context.Background(), n.store, roots.Config{
+	cfg := roots.Config{
 		Key: key, HighWater: n.mark, Rand: n.Rand, Interval: n.cfg.Merkle.Heartbeat, Kits: n.proofs.Kits(),
-	})
+	}
+	if n.cfg.Devel {
+		cfg.HoldBlind = holdBlindDevel
+	}
+	n.seq, err = roots.Start(context.Background(), n.store, cfg)
+	if err == nil && n.cfg.Devel {
+		err = hidden.Recommit(context.Background(), n.store)
+	}
 	if errors.Is(err, roots.ErrBehind) || errors.Is(err, roots.ErrForked) {
 		return fmt.Errorf("%w\nThe data folder is an older copy. Put the newest one back; going on from this one would lose every client", err)
 	}

@@ -99,6 +99,8 @@ func limitRooms() []limitRoom {
 		{"merklehot/joining", "Ways into teams", joining.LimitRows()},
 		{"merklehot/chores", "What members are asked to do for teams", chores.LimitRows()},
 		{"merklehot/keyboxes", "Encrypted keys and wallets", keyboxes.LimitRows()},
+		{"merklehot/kvstore", "Key-value stores of teams", kvstore.LimitRows()},
+		{"merklehot/showcase", "What teams show", showcase.LimitRows()},
 		{"merklehot/home", "Home pages", home.LimitRows()},
 		{"kbfsblocks/tlf", "Folders", tlf.LimitRows()},
 		{"engine/people", "What people show of themselves", people.LimitRows()},

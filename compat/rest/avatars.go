@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -21,6 +22,8 @@ import (
 	"github.com/keystead/keystead/engine/pictures"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/home"
+	"github.com/keystead/keystead/merklehot/showcase"
+	"github.com/keystead/keystead/merklehot/teams"
 )
 
 const (
@@ -118,7 +121,7 @@ func pictureUpload(c *call) (any, error) {
 		if err := home.Refresh(tx, c.who.UID); err != nil {
 			return err
 		}
-		return tellPicture(tx, c.who.UID, c.who.Name)
+		return tellPicture(tx, c.who.UID, string(c.who.Name), avatarOfUser)
 	})
 }
 
@@ -171,16 +174,21 @@ func (c *call) makePictures(file []byte, crop *pictures.Crop) ([]pictures.Pictur
 	return nil, err
 }
 
-// tellPicture has a person's devices forget the picture that they know.
+// Whose picture has changed. client: go/protocol/keybase1/notify_team.go:AvatarUpdateType
+const (
+	avatarOfUser = 1
+	avatarOfTeam = 2
+)
+
+// tellPicture has a person's devices forget a picture that they know.
 // client: go/service/avatars.go:avatarGregorHandler.clearName
-func tellPicture(tx *store.Tx, u kbsig.UID, name kbsig.Username) error {
-	const ofUser = 1 // client: go/protocol/keybase1/notify_team.go:AvatarUpdateType
+func tellPicture(tx *store.Tx, u kbsig.UID, name string, of int) error {
 	type message struct {
 		Name    string   `json:"name"`
 		Formats []string `json:"formats"`
 		Typ     int      `json:"typ"`
 	}
-	m := message{Name: string(name), Typ: ofUser}
+	m := message{Name: name, Typ: of}
 	for _, s := range pictures.Sizes {
 		m.Formats = append(m.Formats, formatOf(s))
 	}
@@ -269,10 +277,101 @@ func userPictures(c *call) (any, error) {
 	})
 }
 
-// teamPictures: GET image/team_avatar_lookups. No team has a picture.
+// teamPictures: GET image/team_avatar_lookups: pictures of teams, for everybody who knows
+// their names; those of subteams only for those in them.
 // client: go/avatars/simple.go:SimpleSource.LoadTeams
 func teamPictures(c *call) (any, error) {
-	return c.pictureRows("team_names", func(string) (map[string]string, error) { return map[string]string{}, nil })
+	formats := strings.Split(c.raw("formats"), ",")
+	if len(formats) > formatsMax {
+		return nil, status.InputField("formats", "too many formats")
+	}
+	return c.pictureRows("team_names", func(name string) (map[string]string, error) { return c.teamPicture(name, formats) })
+}
+
+func (c *call) teamPicture(text string, formats []string) (map[string]string, error) {
+	out := map[string]string{}
+	name, err := kbsig.ParseTeamName(text)
+	if err != nil {
+		return out, nil
+	}
+	id, err := teams.ByName(c.view(), name)
+	if errors.Is(err, teams.ErrNoTeam) {
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	a, err := teams.AccessOf(c.view(), id, c.asker(), kbsig.TeamID{})
+	if err != nil || !a.Chain() && name.Depth() > 0 {
+		return out, err
+	}
+	s, err := showcase.Of(c.view(), id)
+	if err != nil || s.Picture.IsZero() {
+		return out, err
+	}
+	for _, f := range formats {
+		if size, ok := sizeFor(f); ok {
+			if at := c.pictureURL(kbsig.UID(id), s.Picture, size); at != "" {
+				out[f] = at
+			}
+		}
+	}
+	return out, nil
+}
+
+// teamPictureUpload: POST image/upload_team_avatar. client: go/avatars/upload.go:UploadImage
+func teamPictureUpload(c *call) (any, error) {
+	parts, err := c.parts()
+	if err != nil {
+		return nil, err
+	}
+	var file []byte
+	fields := map[string]string{}
+	for _, p := range parts {
+		if p.name == "avatar" && file == nil {
+			file = p.data
+		} else {
+			fields[p.name] = string(p.data)
+		}
+	}
+	if len(file) == 0 || len(file) > pictures.UploadBytesMax {
+		return nil, status.InputField("avatar", "there is no image in the request, or one larger than "+strconv.Itoa(pictures.UploadBytesMax>>20)+" MB")
+	}
+	id, err := kbsig.ParseTeamID(fields["team_id"])
+	if err != nil {
+		return nil, status.InputField("team_id", "this is no team")
+	}
+	crop, err := cropOf(fields)
+	if err != nil {
+		return nil, err
+	}
+	if a, err := teams.AccessOf(c.view(), id, c.who.UID, kbsig.TeamID{}); err != nil || !a.Managed() {
+		return nil, cmp.Or(teamError(err), error(errTeamAdmins))
+	}
+	sizes, err := c.makePictures(file, crop)
+	if err != nil {
+		return nil, err
+	}
+	return none{}, c.update(func(tx *store.Tx) error {
+		a, err := accessIn(tx, id, c.who.UID)
+		if err != nil {
+			return err
+		}
+		if !a.Managed() {
+			return errTeamAdmins
+		}
+		if err := showcase.SetPicture(tx, id, sizes); err != nil {
+			return err
+		}
+		name, err := teams.FullName(tx, id)
+		if err != nil {
+			return err
+		}
+		if err := tellPicture(tx, c.who.UID, name.String(), avatarOfTeam); err != nil {
+			return err
+		}
+		return teams.Changed(tx, id, teams.Change{Misc: true})
+	})
 }
 
 func (c *call) pictureRows(argument string, row func(name string) (map[string]string, error)) (any, error) {
@@ -361,7 +460,11 @@ func parsePicturePath(path string) (u kbsig.UID, id people.PictureID, size uint1
 		return u, id, 0, false
 	}
 	if u, err = kbsig.ParseUID(p[0]); err != nil {
-		return u, id, 0, false
+		team, err := kbsig.ParseTeamID(p[0])
+		if err != nil {
+			return u, id, 0, false
+		}
+		u = kbsig.UID(team)
 	}
 	id, err = people.ParsePictureID(p[1])
 	return u, id, uint16(n), err == nil

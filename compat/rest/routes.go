@@ -171,6 +171,7 @@ func (s *Server) table() []route {
 		{"image/username_pic_lookups", get, authOptional, rateRead, 0, reads, userPictures},
 		{"image/team_avatar_lookups", get, authOptional, rateRead, 0, reads, teamPictures},
 		{"image/upload_user_avatar", post, authRequired, ratePost, uploadBodyMax, natural, pictureUpload},
+		{"image/upload_team_avatar", post, authRequired, ratePost, uploadBodyMax, natural, teamPictureUpload},
 		{"image/set_preference", post, authRequired, ratePost, 0, natural, picturePreference},
 		{"profile-edit", post, authRequired, ratePost, 0, natural, profileEdit},
 		{"user/user_search", get, authOptional, rateLookup, 0, reads, userSearch},
@@ -247,7 +248,6 @@ func (s *Server) table() []route {
 
 // absent are the endpoints that stock clients call and this server does not have yet.
 var absent = []string{
-	"image/upload_team_avatar",
 	"kbfs/git/team/delete",
 	"kbfs/git/team/put",
 	"kbfs/git/team/settings",

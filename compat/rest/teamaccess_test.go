@@ -1,7 +1,11 @@
 package rest
 
 import (
+	"bytes"
 	"context"
+	"image"
+	"image/png"
+	"mime/multipart"
 	"net/url"
 	"strings"
 	"testing"
@@ -203,6 +207,62 @@ func TestAccessToParts(t *testing.T) {
 		}
 		if got := strings.Join(saw, " "); got != tc.want {
 			t.Errorf("%s of team %s below %q sees %q, want %q", tc.who, tc.id, tc.read, got, tc.want)
+		}
+	}
+}
+
+// TestTeamPicture proves that an admin's picture of a team is what others are shown under
+// its address, that nobody else can set one, and that strangers see none of a subteam.
+func TestTeamPicture(t *testing.T) {
+	d := openDoor(t)
+	c := d.crowd(t)
+	var img bytes.Buffer
+	if err := png.Encode(&img, image.NewRGBA(image.Rect(0, 0, 64, 64))); err != nil {
+		t.Fatal(err)
+	}
+	upload := func(who, team string) int {
+		var body bytes.Buffer
+		w := multipart.NewWriter(&body)
+		part, err := w.CreateFormFile("avatar", "image")
+		if err != nil {
+			t.Fatal(err)
+		}
+		part.Write(img.Bytes())
+		w.WriteField("team_id", team)
+		w.Close()
+		a := c.people[who]
+		_, err = a.Server().PostRaw(context.Background(), "image/upload_team_avatar", w.FormDataContentType(), body.Bytes(), a.NIST(a.Device))
+		if err != nil {
+			return client.StatusCode(err)
+		}
+		return 0
+	}
+	for _, team := range []*client.Team{c.acme, c.work} {
+		for who, want := range map[string]int{"writer": 2623, "stranger": 2623, "below": 2623, "admin": 0} {
+			if got := upload(who, team.ID.String()); got != want {
+				t.Errorf("%s sets a picture of %s: status %d, want %d", who, team.Name, got, want)
+			}
+		}
+	}
+	for who, want := range map[string]int{"writer": 1, "stranger": 1, "below": 2, "owner": 2} {
+		var out struct {
+			Pictures []map[string]string `json:"pictures"`
+		}
+		args := url.Values{"team_names": {"acme,acme.work,none"}, "formats": {"square_192"}}
+		if code := d.asked(t, c, who, get, "image/team_avatar_lookups", args, &out); code != 0 || len(out.Pictures) != 3 {
+			t.Fatalf("status %d, %d rows", code, len(out.Pictures))
+		}
+		shown := 0
+		for _, row := range out.Pictures {
+			if at := row["square_192"]; at != "" {
+				shown++
+				if status, _, _ := d.ask(t, "GET", strings.TrimPrefix(at, d.uri), "", ""); status != 200 {
+					t.Errorf("%s: HTTP %d", at, status)
+				}
+			}
+		}
+		if shown != want {
+			t.Errorf("%s is shown %d pictures, want %d", who, shown, want)
 		}
 	}
 }

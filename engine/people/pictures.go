@@ -97,6 +97,23 @@ func SetPicture(tx *store.Tx, u kbsig.UID, sizes []pictures.Picture) (PictureID,
 	return id, nil
 }
 
+// PutPictures stores the sizes of a picture of a team, under its id. Which one it shows is
+// kept elsewhere.
+func PutPictures(tx *store.Tx, team [16]byte, sizes []pictures.Picture) (id PictureID) {
+	h := sha256.New()
+	for _, p := range sizes {
+		h.Write(p.JPEG)
+	}
+	copy(id[:], h.Sum(nil))
+	for _, p := range sizes {
+		tx.Set(keys.Picture(team, id, p.Size), p.JPEG)
+	}
+	return id
+}
+
+// DropPictures deletes a picture of a team.
+func DropPictures(tx *store.Tx, team [16]byte, id PictureID) error { return dropPicture(tx, team, id) }
+
 // Picture is one size of a picture, as JPEG; the error is store.ErrNotFound if there is
 // none.
 func Picture(r store.Reader, u kbsig.UID, id PictureID, size uint16) ([]byte, error) {

@@ -246,6 +246,9 @@ func keyText(k []byte) string {
 	return fmt.Sprintf("%q/%s%s", k[0], hex.EncodeToString(k[1:]), more)
 }
 
+// pictureFamily is where records are of users or of teams.
+var pictureFamily = keys.Picture(zero.uid, [16]byte{}, 1)[0]
+
 // user is the user whose record it is, if it is a user's.
 func (f *family) user(k []byte) (u kbsig.UID, ok bool) {
 	p, n := prefixOf(k)
@@ -399,7 +402,7 @@ func isDueJob(k []byte) bool { _, _, _, ok := keys.DueJobOf(k); return ok }
 
 func isPicture(k []byte) bool {
 	_, _, size, ok := keys.PictureOf(k)
-	return ok && size > 0 && partOK('u', k[1:17])
+	return ok && size > 0 && (partOK('u', k[1:17]) || partOK('T', k[1:17]))
 }
 
 func isSearch(k []byte) bool {

@@ -28,6 +28,7 @@ import (
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/people"
+	"github.com/keystead/keystead/engine/pictures"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/teamchain"
 	"github.com/keystead/keystead/merklehot/teams"
@@ -63,6 +64,7 @@ type Shown struct {
 	SetBy       kbsig.UID        `codec:"u"`           // who changed it last
 	AnyMember   bool             `codec:"a,omitempty"` // every member may show being one
 	Picture     people.PictureID `codec:"i"`
+	Before      people.PictureID `codec:"b"` // for those who have its address
 }
 
 // Of is what a team shows.
@@ -84,6 +86,26 @@ func Set(tx *store.Tx, t kbsig.TeamID, s Shown) error {
 	}
 	store.Save(tx, keys.Shown(t), s)
 	return Index(tx, t)
+}
+
+// SetPicture gives a team the picture whose sizes pictures.Make made. The one before stays
+// for those who have its address; the one before that goes.
+func SetPicture(tx *store.Tx, t kbsig.TeamID, sizes []pictures.Picture) error {
+	s, err := Of(tx, t)
+	if err != nil {
+		return err
+	}
+	old := s.Before
+	id := people.PutPictures(tx, t, sizes)
+	if id == s.Picture {
+		return nil
+	}
+	s.Picture, s.Before = id, s.Picture
+	store.Save(tx, keys.Shown(t), s)
+	if old.IsZero() || old == id || old == s.Before {
+		return nil
+	}
+	return people.DropPictures(tx, t, old)
 }
 
 // Promotes reports whether a user shows being in a team.

@@ -75,6 +75,10 @@ func userCard(c *call) (any, error) {
 			return nil, err
 		}
 	}
+	shown, err := c.promotedTeams(uid)
+	if err != nil {
+		return nil, err
+	}
 	type summary struct {
 		Following int `json:"following"`
 		Followers int `json:"followers"`
@@ -91,17 +95,17 @@ func userCard(c *call) (any, error) {
 		Follow bool `json:"follow"`
 	}
 	return struct {
-		FollowSummary summary `json:"follow_summary"`
-		Profile       profile `json:"profile"`
-		TeamShowcase  []any   `json:"team_showcase"`
-		Airdrop       bool    `json:"airdrop_registered"`
-		StellarHidden bool    `json:"stellar_hidden"`
-		Blocked       bool    `json:"blocked"`
-		UserBlocks    blocks  `json:"user_blocks"`
+		FollowSummary summary        `json:"follow_summary"`
+		Profile       profile        `json:"profile"`
+		TeamShowcase  []promotedJSON `json:"team_showcase"`
+		Airdrop       bool           `json:"airdrop_registered"`
+		StellarHidden bool           `json:"stellar_hidden"`
+		Blocked       bool           `json:"blocked"`
+		UserBlocks    blocks         `json:"user_blocks"`
 	}{
 		FollowSummary: summary{following, followers},
 		Profile:       profile{FullName: acct.FullName, Location: acct.Location, Bio: acct.Bio},
-		TeamShowcase:  []any{},
+		TeamShowcase:  shown,
 		Blocked:       mine.Chat,
 		UserBlocks:    blocks{mine.Chat, mine.Follow},
 	}, nil

@@ -331,6 +331,42 @@ func (c *call) mentionMember(out *mentionJSON, id kbsig.TeamID, uv kbsig.UserVer
 	return nil
 }
 
+// promotedJSON is a team on somebody's profile.
+// client: go/protocol/keybase1/identify_ui.go:UserTeamShowcase
+type promotedJSON struct {
+	Name         string         `json:"fq_name"`
+	Open         bool           `json:"open"`
+	IsShowcased  bool           `json:"team_is_showcased"`
+	Description  string         `json:"description"`
+	Role         teamchain.Role `json:"role"`
+	PublicAdmins []string       `json:"public_admins"`
+	NumMembers   int            `json:"num_members"`
+}
+
+// promotedTeams are the teams that somebody shows to be in, as everybody sees them: the
+// member has said so, so that even a subteam's name is no secret.
+func (c *call) promotedTeams(u kbsig.UID) ([]promotedJSON, error) {
+	out := []promotedJSON{}
+	err := showcase.Promoted(c.view(), u, func(t kbsig.TeamID, role teamchain.Role) error {
+		st, err := teams.Load(c.view(), t)
+		if err != nil || st.Implicit() {
+			return err
+		}
+		name, err := teams.FullName(c.view(), t)
+		if err != nil {
+			return err
+		}
+		s, err := showcase.Of(c.view(), t)
+		_, open := st.Open()
+		out = append(out, promotedJSON{
+			Name: name.String(), Open: open, IsShowcased: s.Public, Description: s.Description,
+			Role: role, PublicAdmins: []string{}, NumMembers: st.MemberCount(),
+		})
+		return err
+	})
+	return out, err
+}
+
 // kbfsUnpinned: GET kbfs/unpinned: folders of teams whose links do not name them. Links
 // have done so for longer than this server has been there.
 // client: go/teams/kbfs_pin_tlfs.go

@@ -16,6 +16,7 @@ import (
 	"github.com/keystead/keystead/engine/observe"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
+	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/sigchain"
 	"github.com/keystead/keystead/merklehot/teams"
@@ -118,6 +119,10 @@ func (s *Server) statusOf(r *route, err error) *status.Error {
 	if e := teamRefusal(err); e != nil {
 		s.Logger.Info("links of teams refused", observe.FieldEndpoint, r.name, "code", e.Code, "err", err)
 		return e
+	}
+	var unwilling *joining.Unwilling
+	if errors.As(err, &unwilling) {
+		return contactsBlock(unwilling)
 	}
 	for _, m := range errorTable {
 		if errors.Is(err, m.err) {

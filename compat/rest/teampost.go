@@ -2,10 +2,12 @@ package rest
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/merklehot/hidden"
+	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/teamchain"
 	"github.com/keystead/keystead/merklehot/teams"
 )
@@ -225,4 +227,15 @@ func refusalText[E error](err error) string {
 		return e.Error()
 	}
 	return err.Error()
+}
+
+// contactsBlock tells a client whom it cannot add; it tries again without them.
+// client: go/teams/service_helper.go:AddMembers
+func contactsBlock(e *joining.Unwilling) *status.Error {
+	uids, names := make([]string, len(e.UIDs)), make([]string, len(e.Names))
+	for i, u := range e.UIDs {
+		uids[i], names[i] = u.String(), string(e.Names[i])
+	}
+	return status.New(status.TeamContactSettingsBlock, "TEAM_CONTACT_SETTINGS_BLOCK", e.Error()).
+		With("uids", strings.Join(uids, ",")).With("usernames", strings.Join(names, ","))
 }

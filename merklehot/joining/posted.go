@@ -27,6 +27,9 @@ type postedTeam struct {
 
 // posted follows each post of teams, in its transaction.
 func (s *Service) posted(tx *store.Tx, f teams.PostFact) error {
+	if err := willing(tx, f); err != nil {
+		return err
+	}
 	byTeam := map[kbsig.TeamID]*postedTeam{}
 	var order []kbsig.TeamID
 	at := func(t kbsig.TeamID) *postedTeam {

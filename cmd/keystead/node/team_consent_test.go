@@ -1,0 +1,65 @@
+package node
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/keystead/keystead/bench/client"
+)
+
+// TestTeamConsent proves that contact settings keep strangers from adding somebody to a
+// team, by a status that names whom; that a follow lets them in; and that settings made
+// later change nothing about a team that one is in.
+// client: go/teams/member_test.go:TestAddMemberWithRestrictiveContactSettings
+func TestTeamConsent(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	r := newLab(t).mustStart(t)
+	defer r.mustStop(t)
+	people := make([]*client.Account, 2)
+	for i, name := range []string{"alice", "carol"} {
+		a, err := client.Signup(ctx, r.verifier(strictWitness()), client.SignupOptions{
+			Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "desk of " + name,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		people[i] = a
+	}
+	alice, carol := people[0], people[1]
+	set := func(enabled bool, degrees int) {
+		t.Helper()
+		_, err := carol.Server().PostJSON(ctx, "account/contact_settings", map[string]any{"settings": map[string]any{
+			"enabled": enabled, "allow_followee_degrees": degrees, "allow_good_teams": true,
+			"teams": []any{map[string]any{"team_id": "00000000000000000000000000000024", "enabled": true}},
+		}}, carol.NIST(carol.Device))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	team, err := alice.CreateTeam(ctx, "strangers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(true, 1)
+	add := client.TeamChange{Roles: map[client.UserVersion]client.TeamRole{carol.Version(): client.RoleReader}}
+	_, err = alice.ChangeTeam(ctx, team, add)
+	var refused *client.StatusError
+	if !errors.As(err, &refused) || refused.Code != 2763 || refused.Fields["usernames"] != "carol" || refused.Fields["uids"] != carol.UID.String() {
+		t.Fatalf("adding somebody against her settings: %v", err)
+	}
+	if _, err := alice.CreateImplicitTeam(ctx, false, map[client.UserVersion]client.TeamRole{carol.Version(): client.RoleOwner}, nil); client.StatusCode(err) != 2763 {
+		t.Errorf("a first conversation against her settings: %v", err)
+	}
+	if err := carol.Follow(ctx, alice.UID); err != nil {
+		t.Fatal(err)
+	}
+	if team, err = alice.ChangeTeam(ctx, team, add); err != nil {
+		t.Fatal(err)
+	}
+	set(true, 0)
+	promote := client.TeamChange{Roles: map[client.UserVersion]client.TeamRole{carol.Version(): client.RoleWriter}}
+	if _, err = alice.ChangeTeam(ctx, team, promote); err != nil {
+		t.Errorf("changing the role of a member: %v", err)
+	}
+}

@@ -203,6 +203,11 @@ func (s *State) setPTK(l *Link) error {
 	return save(s, name(rowPTK, be(l.PTK.Generation)), *l.PTK)
 }
 
+// plain are the roles with keys and without power over others. What a member was between
+// two of them is asked by nobody: admins are asked since when and until when they were,
+// members since when they have the keys. So a log does not grow with each change of them.
+func plain(r Role) bool { return r == RoleReader || r == RoleWriter || r == RoleBot }
+
 // setRole adds to what a user version has been.
 // client: go/teams/chain.go:TeamSigChainState.inform
 func (s *State) setRole(uv kbsig.UserVersion, r Role, l *Link) error {
@@ -221,6 +226,9 @@ func (s *State) setRole(uv kbsig.UserVersion, r Role, l *Link) error {
 		s.h.Members--
 	}
 	// A new slice: the old one may be another state's.
+	if n := len(points); n > 1 && plain(points[n-2].Role) && plain(old) && plain(r) {
+		points = points[:n-1]
+	}
 	points = append(points[:len(points):len(points)], RolePoint{r, l.Seqno, l.Ctime})
 	if err := save(s, memberRow(uv), points); err != nil {
 		return err

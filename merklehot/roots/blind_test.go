@@ -129,7 +129,7 @@ func TestAnotherBlindTreeIsRefused(t *testing.T) {
 		"top page": func(tx *store.Tx, n kbsig.Seqno) { tx.Delete(keys.BlindPage(0, blindtree.Key{}, n)) },
 		"versions": func(tx *store.Tx, n kbsig.Seqno) {
 			tx.Delete(keys.BlindRoot(n))
-			tx.Delete(keys.BlindRoot(FirstSeqno))
+			tx.Delete(keys.BlindRoot(FirstSeqno + 1))
 		},
 	} {
 		w := newWorld(t, 1)
@@ -201,7 +201,7 @@ func (w *world) withoutBlindTree() {
 	}
 	v.Close()
 	err := w.st.Update(w.t.Context(), func(tx *store.Tx) error {
-		tx.Delete(keys.BlindRoot(FirstSeqno))
+		tx.Delete(keys.BlindRoot(FirstSeqno + 1))
 		for _, r := range made {
 			put(tx, r)
 		}

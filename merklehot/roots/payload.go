@@ -20,7 +20,7 @@ type body struct {
 	skips     []skip
 	txid      [16]byte
 	kits      *Kits
-	blind     blindtree.Sum // names the version of the blind tree
+	blind     *blindtree.Sum // names the version of the blind tree; nil if there is none
 }
 
 // skip is a pointer from a root to an older one.
@@ -36,7 +36,9 @@ type skip struct {
 func (p *body) payload() []byte {
 	b := make([]byte, 0, 1536+len(p.skips)*80)
 	b = append(b, `{"body":{"blind_merkle_root_hash":"`...)
-	b = hex.AppendEncode(b, p.blind[:])
+	if p.blind != nil {
+		b = hex.AppendEncode(b, p.blind[:])
+	}
 	b = append(b, `","external_urls_hash":"`...)
 	b = append(b, p.kits.ExternalURLs.Hash...)
 	b = append(b, `","kbfs":{"private":{"root":null,"version":null},"privateteam":{"root":null,"version":null},"public":{"root":null,"version":null}},"legacy_uid_root":"`...)

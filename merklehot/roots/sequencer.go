@@ -186,16 +186,18 @@ func checkGrowth(id tree.ID, before, after []byte) error {
 	return nil
 }
 
-// genesis makes the first two roots, both over the empty tree.
+// genesis makes the first two roots, both over the empty tree. The second one begins the
+// blind tree: clients want a root from before it, for their audits of what was there then.
+// client: go/teams/audit_test.go:TestAuditFailsIfDataIsInconsistent
 func (s *Sequencer) genesis(tx *store.Tx) error {
 	s.sealed = &State{
 		newest: &Root{Seqno: s.cfg.First - 1},
 		first:  s.cfg.First, names: tree.NewNames(), kits: &s.cfg.Kits,
 	}
 	s.hashes.first = s.cfg.First
-	empty, blind := tree.NewMain(), blindtree.Empty().At(s.cfg.First)
-	blind.Put(tx)
-	for range 2 {
+	empty, begins := tree.NewMain(), blindtree.Empty().At(s.cfg.First+1)
+	begins.Put(tx)
+	for _, blind := range []*blindtree.Version{nil, begins} {
 		root, err := s.sign(tx, empty, blind)
 		if err != nil {
 			return err
@@ -214,7 +216,10 @@ func (s *Sequencer) sign(tx *store.Tx, t *tree.Main, blind *blindtree.Version) (
 		// A clock that went back must not show: clients compare.
 		ctime: max(last.Ctime, tx.Now().Unix()),
 		root:  t.Root(), legacyUID: s.sealed.names.Root(), kits: s.sealed.kits,
-		blind: blind.Hash(),
+	}
+	if blind != nil {
+		sum := blind.Hash()
+		b.blind = &sum
 	}
 	if last.Payload != "" {
 		b.prev = hex.EncodeToString(s.prev[:])

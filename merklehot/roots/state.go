@@ -73,7 +73,7 @@ func (s *State) next(root *Root, t *tree.Main, blind *blindtree.Version, madeByt
 		newest: root, first: s.first, firstBlind: s.firstBlind,
 		names: s.names, kits: s.kits, bytes: s.bytes + madeBytes,
 	}
-	if n.firstBlind == 0 {
+	if n.firstBlind == 0 && blind != nil {
 		n.firstBlind = root.Seqno
 	}
 	old := s.recent

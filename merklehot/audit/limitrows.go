@@ -10,5 +10,6 @@ func LimitRows() []limits.Row {
 		limits.Bytes("lineBytesMax", lineBytesMax, "of a line about a problem"),
 		limits.Count("usersAheadMax", usersAheadMax, "users", "audited ahead of the one whose turn it is"),
 		limits.Count("pastUsersMax", pastUsersMax, "users", "kept at hand while chains of teams are audited"),
+		limits.Count("commitWithin", commitWithin, "seconds", "that a hidden link may be old before a root must commit to it"),
 	}
 }

@@ -137,12 +137,13 @@ func (s *LinkSpec) reverse(payload map[string]any) error {
 	if s.ReverseSigner == nil && s.ReverseSign == nil {
 		return nil
 	}
-	section, ok := payload["body"].(map[string]any)
+	section, _ := payload["body"].(map[string]any)
 	for _, part := range strings.Split(s.ReverseSection, ".") {
-		section, ok = section[part].(map[string]any)
+		inner, ok := section[part].(map[string]any)
 		if !ok {
 			return fmt.Errorf("no section %q to put a reverse signature into", s.ReverseSection)
 		}
+		section = inner
 	}
 	section["reverse_sig"] = nil
 	b, err := canonical(payload)

@@ -74,17 +74,6 @@ func (c *TeamChain) Role(u UserVersion) TeamRole {
 	return RoleNone
 }
 
-// roleAt is somebody's role just after a link.
-func (c *TeamChain) roleAt(u UserVersion, s Seqno) TeamRole {
-	role := RoleNone
-	for _, p := range c.Roles[u] {
-		if p.Seqno <= s {
-			role = p.Role
-		}
-	}
-	return role
-}
-
 // Members lists who has a role.
 func (c *TeamChain) Members() map[UserVersion]TeamRole {
 	out := make(map[UserVersion]TeamRole)

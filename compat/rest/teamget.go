@@ -53,15 +53,6 @@ func (c *call) teamAccess(argument string) (teams.Access, error) {
 	return a, teamError(err)
 }
 
-// inTeam is teamAccess for members who have the team's keys, and admins above.
-func (c *call) inTeam(argument string) (teams.Access, error) {
-	a, err := c.teamAccess(argument)
-	if err == nil && !a.Keys() {
-		err = errTeamClosed
-	}
-	return a, err
-}
-
 // teamNameJSON is a team's name. client: go/protocol/keybase1/teams.go:TeamName
 type teamNameJSON struct {
 	Parts []string `json:"parts"`

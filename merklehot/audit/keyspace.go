@@ -246,9 +246,6 @@ func keyText(k []byte) string {
 	return fmt.Sprintf("%q/%s%s", k[0], hex.EncodeToString(k[1:]), more)
 }
 
-// pictureFamily is where records are of users or of teams.
-var pictureFamily = keys.Picture(zero.uid, [16]byte{}, 1)[0]
-
 // user is the user whose record it is, if it is a user's.
 func (f *family) user(k []byte) (u kbsig.UID, ok bool) {
 	p, n := prefixOf(k)

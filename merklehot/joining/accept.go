@@ -144,33 +144,34 @@ func (s *Service) AcceptToken(ctx context.Context, u kbsig.UID, token string) er
 		if err != nil {
 			return err
 		}
-		for _, l := range found {
-			used, err := store.Load[tokenUse](tx, keys.InviteLead(byToken(token), l.Team, l.Invite))
-			if err != nil {
-				return err
-			}
-			if !used.By.IsZero() && used.By != u {
-				return ErrUsed
-			}
-			st, err := teams.Load(tx, l.Team)
-			if err != nil {
-				return err
-			}
-			invite, err := activeInvite(st, l.Invite)
-			if err != nil {
-				return err
-			}
-			if st.Deleted() || invite == nil {
-				return ErrNoInvite
-			}
-			if err := s.accept(tx, u, l.Team, st, invite, Acceptance{Kind: Named, Token: true}, false); err != nil {
-				return err
-			}
-			used.By = u
-			store.Save(tx, keys.InviteLead(byToken(token), l.Team, l.Invite), used)
-			return nil
+		if len(found) == 0 {
+			return ErrNoInvite
 		}
-		return ErrNoInvite
+		l := found[0] // a secret is of one invite
+		used, err := store.Load[tokenUse](tx, keys.InviteLead(byToken(token), l.Team, l.Invite))
+		if err != nil {
+			return err
+		}
+		if !used.By.IsZero() && used.By != u {
+			return ErrUsed
+		}
+		st, err := teams.Load(tx, l.Team)
+		if err != nil {
+			return err
+		}
+		invite, err := activeInvite(st, l.Invite)
+		if err != nil {
+			return err
+		}
+		if st.Deleted() || invite == nil {
+			return ErrNoInvite
+		}
+		if err := s.accept(tx, u, l.Team, st, invite, Acceptance{Kind: Named, Token: true}, false); err != nil {
+			return err
+		}
+		used.By = u
+		store.Save(tx, keys.InviteLead(byToken(token), l.Team, l.Invite), used)
+		return nil
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
+	"github.com/keystead/keystead/merklehot/implicit"
 	"github.com/keystead/keystead/merklehot/joining"
 	"github.com/keystead/keystead/merklehot/teamchain"
 	"github.com/keystead/keystead/merklehot/teams"
@@ -16,7 +17,8 @@ import (
 // Ways into teams: tokens, secrets, requests. Everything here changes only what the server
 // keeps until a member's client has signed a link.
 
-// joiningErrors are the statuses of joining's refusals.
+// joiningErrors are the statuses of refusals of ways into teams, and of names that
+// implicit teams have already.
 // client: go/protocol/keybase1/constants.go:StatusCode
 var joiningErrors = []struct {
 	err        error
@@ -33,6 +35,8 @@ var joiningErrors = []struct {
 	{joining.ErrFull, status.RateLimit, "RATE_LIMIT", "too many people wait to be let in; please try again later"},
 	{joining.ErrNoInvite, status.TeamInviteBadToken, "TEAM_INVITE_BAD_TOKEN", "this invitation is unknown, has been used up, or has ended"},
 	{joining.ErrInviteTaken, status.InputError, "INPUT_ERROR", "there is an invitation of this id already"},
+	{joining.ErrBadNumber, status.InputError, "INPUT_ERROR", "bad phone number given"},
+	{implicit.ErrTaken, status.TeamImplicitDuplicate, "TEAM_IMPLICIT_DUPLICATE", "these people have such a team already"},
 	{joining.ErrUsed, status.TeamInviteTokenReused, "TEAM_INVITE_TOKEN_REUSED", "somebody else has used this invitation"},
 	{joining.ErrNotAccepted, status.InputError, "INPUT_ERROR", "acceptance not found"},
 	{joining.ErrOtherAnswer, status.InputError, "INPUT_ERROR", "invalid akey: the user has accepted with another one"},

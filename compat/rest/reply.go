@@ -124,6 +124,9 @@ func (s *Server) statusOf(r *route, err error) *status.Error {
 	if errors.As(err, &unwilling) {
 		return contactsBlock(unwilling)
 	}
+	if errors.As(joiningError(err), &se) {
+		return se
+	}
 	for _, m := range errorTable {
 		if errors.Is(err, m.err) {
 			e := m.status

@@ -76,6 +76,8 @@ var (
 	ErrNoInvite = errors.New("no such invite")
 	// ErrInviteTaken says that another team has an invite of the same id.
 	ErrInviteTaken = errors.New("another team has an invite of this id")
+	// ErrBadNumber says that an invite is for a telephone number that cannot be one.
+	ErrBadNumber = errors.New("no telephone number")
 	// ErrUsed says that an invite was used by somebody else.
 	ErrUsed = errors.New("the invite was used by somebody else")
 	// ErrNotAccepted says that a user has not accepted an invite.

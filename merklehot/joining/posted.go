@@ -11,6 +11,7 @@ import (
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/known"
+	"github.com/keystead/keystead/engine/mail"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/chores"
 	"github.com/keystead/keystead/merklehot/teamchain"
@@ -285,6 +286,9 @@ func (s *Service) addInvite(tx *store.Tx, t kbsig.TeamID, p *postedTeam, invite 
 			return fmt.Errorf("invite %s: %w", invite.ID, ErrInviteTaken)
 		}
 	}
+	if invite.Type == typePhone && !numberOK(invite.Name) {
+		return fmt.Errorf("invite %s: %w", invite.ID, ErrBadNumber)
+	}
 	service, name := subject(invite)
 	store.Save(tx, keys.InviteLead(byID(invite.ID), t, invite.ID), madeBy{by, service, name})
 	if active, err := activeInvite(p.after, invite.ID); err != nil || active == nil {
@@ -305,6 +309,15 @@ func (s *Service) addInvite(tx *store.Tx, t kbsig.TeamID, p *postedTeam, invite 
 		return s.mailInvite(tx, p.after, invite, p.fact.By.UID, message)
 	}
 	return nil
+}
+
+// northAmericaDigits are those of a number behind country code 1, with it.
+const northAmericaDigits = 11
+
+// numberOK says whether an invite's name, digits without a plus, can be a telephone
+// number: nobody could ever answer another one.
+func numberOK(name string) bool {
+	return mail.NumberOK("+"+name) && (name[0] != '1' || len(name) == northAmericaDigits)
 }
 
 // endInvite forgets what led to an invite, unless it can be used again.

@@ -63,3 +63,39 @@ func TestTeamConsent(t *testing.T) {
 		t.Errorf("changing the role of a member: %v", err)
 	}
 }
+
+// TestImplicitTeamRefusals proves that the loser of a race for an implicit team is told
+// so by the status on which clients look again, and that nobody is invited by a number
+// that cannot be one. client: go/teams/implicit_test.go:TestInvalidPhoneNumberAssertion
+func TestImplicitTeamRefusals(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	r := newLab(t).mustStart(t)
+	defer r.mustStop(t)
+	alice, err := client.Signup(ctx, r.verifier(strictWitness()), client.SignupOptions{
+		Name: "alice", Stream: client.CheapStream([]byte("alice")), DeviceName: "desk",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	invite := func(number string) error {
+		i, err := alice.NewInvite("phone", number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = alice.CreateImplicitTeam(ctx, false, nil, map[string]any{"owner": []any{i}})
+		return err
+	}
+	for _, number := range []string{"111", "12345678", "48111", "012345678", "1555o551234"} {
+		var refused *client.StatusError
+		if err := invite(number); !errors.As(err, &refused) || refused.Code != 100 {
+			t.Errorf("an invitation of %s: %v", number, err)
+		}
+	}
+	if err := invite("15555551234"); err != nil {
+		t.Fatal(err)
+	}
+	if err := invite("15555551234"); client.StatusCode(err) != 2680 {
+		t.Errorf("the same team again: %v", err)
+	}
+}

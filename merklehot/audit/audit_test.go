@@ -19,6 +19,7 @@ import (
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 )
 
@@ -34,6 +35,21 @@ func TestSoundStorePasses(t *testing.T) {
 		if strings.Count(out, "\n") != 1 || !strings.HasSuffix(out, ": 0 problems\n") || !strings.Contains(out, " 15 accounts, ") {
 			t.Errorf("paths %d: %s", o.Paths, out)
 		}
+	}
+}
+
+// A lease whose server ended between the lease's two writes has no root; that is no
+// damage, and the lease is good for nothing.
+func TestLeaseWithoutRootPasses(t *testing.T) {
+	s := newScene(t)
+	out, err := s.damaged(func(tx *store.Tx) {
+		edit(s, tx, keys.Lease(s.alice.uid, s.lease), func(l *identity.Lease) { l.Root = 0 })
+		if _, err := identity.LeaseOf(tx, s.alice.uid, s.lease); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("a lease without a root can be used: %v", err)
+		}
+	})
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -48,7 +48,7 @@ func (id LeaseID) String() string { return hex.EncodeToString(id[:]) }
 
 // Lease is an open lease.
 type Lease struct {
-	Root    kbsig.Seqno       `codec:"r"`
+	Root    kbsig.Seqno       `codec:"r"` // 0 until the lease is durable, see Service.lease
 	KIDs    []kbsig.KID       `codec:"k,omitempty"`
 	SigIDs  []kbsig.SigIDBase `codec:"s,omitempty"`
 	Expires int64             `codec:"e"` // unix seconds

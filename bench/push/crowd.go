@@ -6,12 +6,15 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/keystead/keystead/bench/client"
@@ -19,11 +22,13 @@ import (
 	"github.com/keystead/keystead/compat/wire/gregor1"
 )
 
-// How devices behave. client: go/service/gregor.go:GregorConnectionRetryInterval, go/libkb/env.go:GetGregorPingInterval
+// How devices behave. client: go/service/gregor.go:GregorConnectionRetryInterval, go/service/gregor.go:gregorHandler.connectTLS, go/libkb/env.go:GetGregorPingInterval
 const (
-	retryAfter   = 2 * time.Second
-	pingEvery    = 10 * time.Second
-	callPatience = 30 * time.Second
+	retryAfter        = 2 * time.Second
+	pingEvery         = 10 * time.Second
+	callPatience      = 30 * time.Second
+	dialPatience      = 10 * time.Second
+	handshakePatience = 10 * time.Second
 )
 
 // Sizes of messages: what a badge has, and what fills the queue of one that stalls.
@@ -69,8 +74,9 @@ type crowd struct {
 
 	returning, returned, incremental, whole int
 	back                                    chan struct{}
+	failures                                map[string]int // while returning, by what went wrong
 
-	serial atomic.Int64
+	serial, dialled atomic.Int64
 }
 
 // letter is a message on its way.
@@ -261,7 +267,8 @@ func (c *crowd) judgeStalled(ctx context.Context) error {
 func (c *crowd) awaitReturn() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.back = make(chan struct{})
+	c.back, c.failures = make(chan struct{}), make(map[string]int)
+	c.dialled.Store(0)
 	for _, p := range c.people {
 		for _, d := range p.devices {
 			if !d.stalls {
@@ -270,6 +277,25 @@ func (c *crowd) awaitReturn() <-chan struct{} {
 		}
 	}
 	return c.back
+}
+
+// failed notes an attempt to come back that came to nothing.
+func (c *crowd) failed(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failures == nil || errors.Is(err, syscall.ECONNREFUSED) { // the server is away
+		return
+	}
+	step, _, _ := strings.Cut(err.Error(), " ")
+	why := "other"
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		why = "too late"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		why = "cut off"
+	}
+	c.failures[strings.Trim(step, ":")+" "+why]++
 }
 
 func (c *crowd) cameBack(incremental bool) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -59,20 +60,16 @@ type answer struct {
 
 // enter dials and authenticates; only one goroutine reads at a time.
 func (d *device) enter(ctx context.Context) error {
-	dialer := net.Dialer{LocalAddr: source(d.crowd.serial.Add(1)), Timeout: callPatience}
+	d.crowd.dialled.Add(1)
+	dialer := net.Dialer{LocalAddr: source(d.crowd.serial.Add(1)), Timeout: dialPatience}
 	nc, err := dialer.DialContext(ctx, "tcp", d.crowd.rpc)
 	if err != nil {
-		return err
+		return fmt.Errorf("dial: %w", err)
 	}
 	if trust := d.crowd.trust; trust != nil {
-		secured := tls.Client(nc, trust)
-		_ = nc.SetDeadline(time.Now().Add(callPatience))
-		if err := secured.HandshakeContext(ctx); err != nil {
-			nc.Close()
-			return err
+		if nc, err = secured(nc, trust); err != nil {
+			return fmt.Errorf("handshake: %w", err)
 		}
-		_ = nc.SetDeadline(time.Time{})
-		nc = secured
 	}
 	d.mu.Lock()
 	d.nc, d.calls = nc, make(map[int64]chan answer)
@@ -89,14 +86,14 @@ func (d *device) enter(ctx context.Context) error {
 	id, wait, err := d.begin("chat.1.remote.syncAll", arg)
 	if err != nil {
 		nc.Close()
-		return err
+		return fmt.Errorf("syncAll: %w", err)
 	}
 	_ = nc.SetReadDeadline(time.Now().Add(callPatience))
 	in := bufio.NewReaderSize(nc, 512)
 	for {
 		if err := d.frame(in); err != nil {
 			nc.Close()
-			return err
+			return fmt.Errorf("syncAll: %w", err)
 		}
 		select {
 		case a := <-wait:
@@ -104,6 +101,30 @@ func (d *device) enter(ctx context.Context) error {
 			return d.synced(a, id)
 		default:
 		}
+	}
+}
+
+// secured makes a connection one of TLS. As with the stock client no session is resumed,
+// and a handshake that takes too long is left alone, not closed.
+// client: github.com/keybase/go-framed-msgpack-rpc/rpc/connection.go:ConnectionTransportTLS.Dial
+func secured(nc net.Conn, trust *tls.Config) (net.Conn, error) {
+	s := tls.Client(nc, trust)
+	done := make(chan error, 1)
+	go func() { done <- s.Handshake() }()
+	patience := time.NewTimer(handshakePatience)
+	defer patience.Stop()
+	select {
+	case err := <-done:
+		if err != nil {
+			nc.Close()
+		}
+		return s, err
+	case <-patience.C:
+		go func() {
+			<-done
+			nc.Close()
+		}()
+		return nil, os.ErrDeadlineExceeded
 	}
 }
 
@@ -147,9 +168,11 @@ func (d *device) live() {
 				return
 			}
 			time.Sleep(retryAfter)
-			if d.enter(context.Background()) == nil {
+			err := d.enter(context.Background())
+			if err == nil {
 				break
 			}
+			d.crowd.failed(err)
 		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -123,12 +124,14 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 		if cert, key, o.trust, err = proc.Certify(o.dir); err != nil {
 			return fmt.Errorf("make a certificate: %w", err)
 		}
+		// Stock clients are built as of Go 1.19, which knows no others.
+		o.trust.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 		text += fmt.Sprintf("[rpc]\ntls_cert = %q\ntls_key = %q\n", cert, key)
 	}
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
-	site := proc.Site{Bin: o.bin, Dir: filepath.Join(o.dir, "data"), Log: os.Stderr, Flags: []string{"--config", config}, NoOps: true}
+	site := proc.Site{Bin: o.bin, Dir: filepath.Join(o.dir, "data"), Log: os.Stderr, Flags: []string{"--config", config}}
 	server, err := site.Start(ctx)
 	if err != nil {
 		return err
@@ -139,6 +142,7 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 		}
 	}()
 	c := &crowd{options: o, out: out, rpc: server.RPC}
+	c.load("begin")
 	if err := c.signUp(ctx, server); err != nil {
 		return err
 	}
@@ -150,6 +154,7 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer c.end()
+	c.load("traffic")
 	if err := c.traffic(ctx); err != nil {
 		return err
 	}
@@ -157,13 +162,14 @@ func (o options) run(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	site.Flags = append(site.Flags, "--http", server.REST, "--rpc", server.RPC)
-	return c.restart(ctx, func() error {
+	err = c.restart(ctx, func() (*proc.Process, error) {
 		if err := server.Stop(); err != nil {
-			return err
+			return nil, err
 		}
 		server, err = site.Start(ctx)
-		return err
+		return server, err
 	})
+	return err
 }
 
 // connect brings the devices in: first the idle ones, whose cost is measured.
@@ -239,28 +245,72 @@ func (c *crowd) reportTraffic(ctx context.Context) error {
 }
 
 // restart stops and starts the server and waits until every device is back.
-func (c *crowd) restart(ctx context.Context, again func() error) error {
+func (c *crowd) restart(ctx context.Context, again func() (*proc.Process, error)) error {
 	back := c.awaitReturn()
+	c.load("restart")
 	begun := time.Now()
-	if err := again(); err != nil {
+	server, err := again()
+	if err != nil {
 		return err
 	}
 	up := time.Now()
+	before, err := c.used(server)
+	if err != nil {
+		return err
+	}
 	select {
 	case <-back:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-time.After(3 * backWithin):
 	}
+	took := time.Since(up)
+	after, err := c.used(server)
+	if err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	took := time.Since(up)
 	fmt.Fprintf(c.out, "restart: stopped and serving again in %s, %d of %d devices back in sync %s later (%d by what happened since, %d by the whole state)\n",
 		up.Sub(begun).Round(time.Millisecond), c.returned, c.returning, took.Round(time.Millisecond), c.incremental, c.whole)
+	perDevice := func(d time.Duration) time.Duration {
+		return (d / time.Duration(max(c.returned, 1))).Round(time.Microsecond)
+	}
+	ofServer, ofDevices := after.server.CPU-before.server.CPU, after.devices-before.devices
+	fmt.Fprintf(c.out, "  processor time meanwhile: server %s (%s a device), all devices %s (%s a device); %d dialled; failures: %v\n",
+		ofServer.Round(time.Millisecond), perDevice(ofServer), ofDevices.Round(time.Millisecond), perDevice(ofDevices), c.dialled.Load(), c.failures)
+	c.load("end")
 	if c.returned < c.returning || took > backWithin {
 		return fmt.Errorf("%d of %d devices were back after %s", c.returned, c.returning, took)
 	}
 	return nil
+}
+
+// spent is what both sides have used so far.
+type spent struct {
+	server  proc.Usage
+	devices time.Duration
+}
+
+func (c *crowd) used(server *proc.Process) (s spent, err error) {
+	if s.server, err = server.Usage(); err != nil {
+		return s, err
+	}
+	var own unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &own); err != nil {
+		return s, fmt.Errorf("ask for the processor time of the devices: %w", err)
+	}
+	s.devices = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	return s, nil
+}
+
+// load says how busy the machine is at the begin of a part.
+func (c *crowd) load(part string) {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return
+	}
+	fmt.Fprintf(c.out, "[%s: load average %s]\n", part, strings.Join(strings.Fields(string(text))[:3], " "))
 }
 
 func pause(ctx context.Context, d time.Duration) {

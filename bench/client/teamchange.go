@@ -406,7 +406,7 @@ func (c *TeamChain) kbfs(l *TeamLink) error {
 		}
 		c.TLFs = append(c.TLFs, id)
 	}
-	return nil
+	return c.keyset(l)
 }
 
 func (c *TeamChain) bots(l *TeamLink) error {

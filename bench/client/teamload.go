@@ -26,6 +26,8 @@ type Team struct {
 	Root  *Root
 	Keys  map[int]*TeamKey    // generations that this reader has opened
 	Masks map[[2]int][32]byte // by application and generation
+	// Adopted are the old keys of folders, as they were sealed.
+	Adopted map[TeamApplication][]byte
 	// HiddenPTKs are the generations that the hidden chain announces.
 	HiddenPTKs map[int]TeamPTK
 	// HiddenTail is the end of the hidden chain, nil without one.
@@ -160,6 +162,7 @@ type teamReply struct {
 	SubteamReader bool              `json:"subteam_reader"`
 	Hidden        []json.RawMessage `json:"hidden"`
 	Blinding      *string           `json:"ratchet_blinding_keys"`
+	LegacyTLF     []legacyUpgrade   `json:"legacy_tlf_upgrade"`
 }
 
 func (a *Account) loadTeam(ctx context.Context, id TeamID, o TeamOptions) (t *Team, again bool, err error) {
@@ -426,10 +429,6 @@ func (a *Account) openTeam(t *Team, r *teamReply) error {
 	return a.readMasks(t, r, role, newest)
 }
 
-// teamApplications are the uses of a team's key that have masks.
-// client: go/protocol/keybase1/teams.go:TeamApplication
-const teamApplications = 7
-
 func (a *Account) readMasks(t *Team, r *teamReply, role TeamRole, newest int) error {
 	subject := "masks of team " + t.ID.String()
 	for _, m := range r.Masks {
@@ -444,8 +443,8 @@ func (a *Account) readMasks(t *Team, r *teamReply, role TeamRole, newest int) er
 		t.Masks[at] = [32]byte(b)
 	}
 	if !role.atLeast(RoleBot) {
-		if len(r.Masks) > 0 {
-			return violated(RuleTeamKey, subject, "%d masks for %s", len(r.Masks), role)
+		if len(r.Masks)+len(r.LegacyTLF) > 0 {
+			return violated(RuleTeamKey, subject, "%d masks and %d old keys for %s", len(r.Masks), len(r.LegacyTLF), role)
 		}
 		return nil
 	}
@@ -456,5 +455,5 @@ func (a *Account) readMasks(t *Team, r *teamReply, role TeamRole, newest int) er
 			}
 		}
 	}
-	return nil
+	return t.openAdopted(r)
 }

@@ -59,6 +59,7 @@ type TeamChain struct {
 	Open     bool
 	JoinAs   TeamRole
 	TLFs     []string
+	Keysets  map[TeamApplication]TeamKeyset // adopted keys, the newest of each application
 	Bots     map[UserVersion]object
 	stubs    bool
 }

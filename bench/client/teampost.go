@@ -50,10 +50,8 @@ func (p *TeamPost) add(id TeamID, typ string, team map[string]any, key *TeamKey,
 	if id.Public() {
 		team["is_public"] = true
 	}
-	if typ != "team.kbfs" {
-		if err := p.ratchet(id, team); err != nil {
-			return err
-		}
+	if err := p.ratchet(id, team); err != nil {
+		return err
 	}
 	tip := p.tails[id]
 	spec := &LinkSpec{

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// botApplicationMax is the highest number of an application.
+// TeamApplications is the highest number of an application.
 // client: go/protocol/keybase1/teams.go:TeamApplication
-const botApplicationMax = 7
+const TeamApplications = 7
 
 // AppChat is the application that ephemeral keys are for.
 const AppChat = 2
@@ -56,7 +56,7 @@ func OpenBotKey(armored string, ephemeral bool) (*BotKey, error) {
 		out.CtimeMs = root.Int("ctime", 1, ekTimeMaxMs)
 	} else {
 		out.Sealed = root.Int("puk_generation", 1, ekGenerationMax)
-		out.Application = int(root.Int("application", 1, botApplicationMax))
+		out.Application = int(root.Int("application", 1, TeamApplications))
 	}
 	root.End()
 	if err := root.Err(); err != nil {

@@ -18,6 +18,11 @@ const (
 	innerDepthMax = 16
 	// innerMembersMax bounds members and elements of the whole document.
 	innerMembersMax = 8192
+	// TeamInnerBytesMax and teamInnerMembersMax are the same of a link of a team. Clients
+	// have no limit of their own and put all that a user adds at once into one link: they
+	// are room for 5,000 members, each with an invite that is completed.
+	TeamInnerBytesMax   = 512 << 10
+	teamInnerMembersMax = 32 << 10
 	// innerIntMax bounds integers to those that every JSON reader keeps exact.
 	innerIntMax = 1 << 53
 )
@@ -71,10 +76,19 @@ type JSONMember struct {
 // their names, as maps are marshalled (chain links); statements marshalled from
 // structs (ephemeral keys) keep the order of their fields, which callers check.
 func ParseSignedJSON(doc []byte, sorted bool) (*JSONValue, error) {
-	if len(doc) > InnerBytesMax {
-		return nil, fmt.Errorf("statement of %d bytes: %w", len(doc), ErrJSON)
+	return parseSigned(doc, sorted, InnerBytesMax, innerMembersMax)
+}
+
+// ParseTeamJSON is ParseSignedJSON of a team's link, which may name thousands.
+func ParseTeamJSON(doc []byte) (*JSONValue, error) {
+	return parseSigned(doc, true, TeamInnerBytesMax, teamInnerMembersMax)
+}
+
+func parseSigned(doc []byte, sorted bool, bytesMax, membersMax int) (*JSONValue, error) {
+	if len(doc) > bytesMax {
+		return nil, fmt.Errorf("statement of %d bytes, more than %d: %w", len(doc), bytesMax, ErrJSON)
 	}
-	p := &jsonParser{doc: doc, sorted: sorted, members: innerMembersMax}
+	p := &jsonParser{doc: doc, sorted: sorted, members: membersMax}
 	v, err := p.value(0)
 	if err != nil {
 		return nil, err

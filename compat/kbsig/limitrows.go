@@ -15,6 +15,8 @@ func LimitRows() []LimitRow {
 		{"InnerBytesMax", fmt.Sprint(InnerBytesMax), "bytes", "of one signed JSON statement"},
 		{"innerDepthMax", fmt.Sprint(innerDepthMax), "levels", "of nesting in one"},
 		{"innerMembersMax", fmt.Sprint(innerMembersMax), "members and elements", "in one"},
+		{"TeamInnerBytesMax", fmt.Sprint(TeamInnerBytesMax), "bytes", "of one link of a team"},
+		{"teamInnerMembersMax", fmt.Sprint(teamInnerMembersMax), "members and elements", "in one link of a team"},
 		{"PayloadBytesMax", fmt.Sprint(PayloadBytesMax), "bytes", "that one signature signs"},
 		{"PacketBytesMax", fmt.Sprint(PacketBytesMax), "bytes", "of a decoded signature packet"},
 		{"BoxBytesMax", fmt.Sprint(BoxBytesMax), "bytes", "of the ciphertext of an encryption packet"},
@@ -38,8 +40,9 @@ func LimitRows() []LimitRow {
 		{"teamPartMax", fmt.Sprint(teamPartMax), "characters", "of each part of a team's name"},
 		{"teamNameBytesMax", fmt.Sprint(teamNameBytesMax), "bytes", "of a team's whole name"},
 		{"TeamBoxesMax", fmt.Sprint(TeamBoxesMax), "recipients", "of one team's key in one request"},
+		{"KeysetCharsMax", fmt.Sprint(KeysetCharsMax), "characters", "of old keys of a folder that a team adopts"},
 		{"TeamGenerationMax", fmt.Sprint(TeamGenerationMax), "generations", "of a team's key"},
 		{"teamSeqnoMax", fmt.Sprint(teamSeqnoMax), "links", "of the chain that a recipient's key stands in"},
-		{"botApplicationMax", fmt.Sprint(botApplicationMax), "is the highest number", "of an application that bots get keys for"},
+		{"TeamApplications", fmt.Sprint(TeamApplications), "is the highest number", "of an application that has keys of a team"},
 	}
 }

@@ -19,7 +19,6 @@ func LimitRows() []limits.Row {
 		limits.Bytes("sigMultiBodyMax", sigMultiBodyMax, "of a body of sig/multi"),
 		limits.Count("implicitTeamsMax", implicitTeamsMax, "subteams", "for which one post brings keys to new admins"),
 		limits.Count("teamEKBoxesMax", teamEKBoxesMax, "boxes", "of a team's ephemeral key in one post"),
-		limits.Bytes("keysetCharsMax", keysetCharsMax, "of old folder keys that a team adopts"),
 		limits.Bytes("inviteMsgBytesMax", inviteMsgBytesMax, "of a text in an invitation to a team by mail"),
 		limits.Time("headerTimeout", headerTimeout, "for a TLS handshake, and from a request's first byte to the end of its headers"),
 		limits.Time("bodyTimeout", bodyTimeout, "from there to the end of the body"),

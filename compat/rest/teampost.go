@@ -21,8 +21,6 @@ const (
 	implicitTeamsMax = 2000
 	// teamEKBoxesMax bounds the boxes of a team's ephemeral key in one post.
 	teamEKBoxesMax = 20_000
-	// keysetCharsMax bounds the old keys of a folder that a team adopts.
-	keysetCharsMax = 128 << 10
 	// inviteMsgBytesMax bounds what somebody writes into an invitation by mail.
 	inviteMsgBytesMax = 4 << 10
 	// leaseUIDsMax bounds the members whom one lease covers.
@@ -147,8 +145,8 @@ func (r *teamMultiJSON) fill(p *teams.Post) (err error) {
 		return err
 	}
 	if l := r.LegacyTLF; l != nil {
-		if len(l.EncryptedKeyset) > keysetCharsMax {
-			return status.InputField("legacy_tlf_upgrade", "the keys are too long")
+		if err := kbsig.CheckKeyset(l.EncryptedKeyset); err != nil {
+			return status.InputField("legacy_tlf_upgrade", err.Error())
 		}
 		p.LegacyTLF = &teams.LegacyTLF{
 			EncryptedKeyset: l.EncryptedKeyset, TeamGeneration: l.TeamGeneration,

@@ -72,7 +72,7 @@ func TeamPrevs(r store.Reader, t kbsig.TeamID, above int64, fn func(generation i
 
 // Applications that have masks, numbered from 1: folders, chat, saltpack, git, seitan,
 // Stellar, the key-value store. client: go/protocol/keybase1/teams.go:TeamApplication
-const TeamApplications = 7
+const TeamApplications = kbsig.TeamApplications
 
 const maskBytes = 32
 

@@ -437,6 +437,19 @@ func (s *State) setSettings(l *Link) error {
 	return nil
 }
 
+// checkKeyset: readers must have the generation under which adopted keys are sealed, or
+// none of them could load the team.
+// client: go/teams/loader2.go:TeamLoader.addKBFSCryptKeys
+func (s *State) checkKeyset(l *Link, hidden int64) error {
+	if l.KBFS == nil || l.KBFS.Keyset == nil {
+		return nil
+	}
+	if g, newest := l.KBFS.Keyset.TeamGeneration, max(s.h.PTK.Generation, hidden); g > newest {
+		return Refuse(KindGeneration, "keys of a folder under generation %d, the newest is %d", g, newest)
+	}
+	return nil
+}
+
 // client: go/teams/chain.go:teamSigchainPlayer.parseKBFSTLFUpgrade
 func (s *State) setKBFS(l *Link) error {
 	if l.KBFS.TLF != "" {

@@ -64,6 +64,9 @@ func (b *batch) play(l *Link) error {
 		if err != nil {
 			return err
 		}
+		if err := s.checkKeyset(l, generation); err != nil {
+			return err
+		}
 		if next, err = s.apply(l, g, generation); err != nil {
 			return err
 		}

@@ -103,7 +103,7 @@ func parseLink(packet, inner []byte) (*Link, error) {
 // readInner reads the JSON.
 // client: go/teams/loader_types.go:ChainLinkUnpacked.AssertInnerOuterMatch
 func (l *Link) readInner() error {
-	doc, err := kbsig.ParseSignedJSON(l.inner, true)
+	doc, err := kbsig.ParseTeamJSON(l.inner)
 	if err != nil {
 		return Refuse(KindInput, "%w", err)
 	}

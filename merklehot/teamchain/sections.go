@@ -127,7 +127,7 @@ func (l *Link) readKBFS(t *kbsig.JSONSection) {
 	}
 	if s.Has("legacy_tlf_upgrade") {
 		u := s.Object("legacy_tlf_upgrade")
-		k := &Keyset{AppType: int(u.Int("app_type", 0, 64))}
+		k := &Keyset{AppType: int(u.Int("app_type", 1, kbsig.TeamApplications))}
 		k.TeamGeneration = u.Int("team_generation", 1, kbsig.TeamGenerationMax)
 		k.LegacyGeneration = u.Int("legacy_generation", 0, 1<<31)
 		if k.Hash = u.String("encrypted_keyset_hash"); len(k.Hash) > 128 || !hexPattern.MatchString(k.Hash) {

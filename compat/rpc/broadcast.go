@@ -14,7 +14,7 @@ type sink struct{ c *conn }
 
 // Deliver implements gregor.Sink.
 func (s sink) Deliver(m *gregor1.Message) {
-	arg, err := encode(gregor1.BroadcastMessageArg{Message: *m})
+	arg, err := s.c.srv.spell(m)
 	if err != nil {
 		s.c.srv.opts.Logger.Error("rpc: broadcast", "err", err)
 		return
@@ -23,6 +23,24 @@ func (s sink) Deliver(m *gregor1.Message) {
 	if isFarewell(m) {
 		s.c.told()
 	}
+}
+
+// spelling is the argument of a broadcast of one message.
+type spelling struct {
+	of  *gregor1.Message
+	arg []byte
+}
+
+// spell encodes a message once for the connections that it goes to one after the other.
+func (s *Server) spell(m *gregor1.Message) ([]byte, error) {
+	if last := s.lastSpelled.Load(); last != nil && last.of == m {
+		return last.arg, nil
+	}
+	arg, err := encode(gregor1.BroadcastMessageArg{Message: *m})
+	if err == nil {
+		s.lastSpelled.Store(&spelling{m, arg})
+	}
+	return arg, err
 }
 
 // isFarewell reports whether a message makes a client look whether its device is

@@ -30,7 +30,8 @@ type session struct {
 }
 
 // conn is one connection. Three kinds of goroutines work on it: run reads, write
-// writes, and each call but a ping has its own. All end before run returns.
+// writes while something waits, and each call but a ping has its own. All end before
+// run returns.
 //
 // Locks: subMu, pushMu and out.mu are taken in this order; mu is taken alone.
 // Sinks (Deliver, Drop) are called with gregor's turn of the user held, so nothing
@@ -77,11 +78,10 @@ type conn struct {
 func newConn(s *Server, nc net.Conn, place netip.Prefix, from limits.Who) *conn {
 	c := &conn{
 		srv: s, nc: nc, place: place, from: from,
-		in:      bufio.NewReaderSize(nc, readStep),
+		in:      bufio.NewReaderSize(nc, readAhead),
 		authBy:  s.opts.Clock().Add(s.limits.AuthWithin),
 		running: make(map[int64]*call),
 	}
-	c.out.wake = make(chan struct{}, 1)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	return c
 }
@@ -92,19 +92,12 @@ func (c *conn) session() *session { return c.id.Load() }
 // run serves the connection until it ends and gives everything back.
 func (c *conn) run() {
 	defer c.srv.forget(c)
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		defer c.recovered("writer")
-		c.write()
-	}()
 	if err := c.read(); err != nil && !c.isDraining() {
 		c.close(c.reasonOf(err))
 	}
 	c.calls.Wait()
 	c.unsubscribe() // after the calls: one of them may subscribe
 	c.out.finish()
-	<-written
 	c.stop()
 	c.mu.Lock()
 	if c.expelled != nil {

@@ -83,6 +83,9 @@ const (
 	// readStep is the first buffer for a frame; it doubles as bytes arrive, so
 	// that a declared length alone costs nothing.
 	readStep = 4 << 10
+	// readAhead is the buffer that every connection keeps: a ping fits in, and what is
+	// longer is read past it.
+	readAhead = 512
 	// writeChunk is written under one deadline.
 	writeChunk = 256 << 10
 	// inflateFloor and inflateRatio bound a decompressed argument: the floor plus

@@ -2,14 +2,16 @@ package rpc
 
 import "sync"
 
-// outbox is what waits to be written to one connection.
+// outbox is what waits to be written to one connection. The goroutine that writes lives
+// only while something waits: most connections are silent most of the time.
 type outbox struct {
-	mu     sync.Mutex
-	frames [][]byte
-	bytes  int
-	closed bool // nothing is taken any more
-	last   bool // nothing will come any more
-	wake   chan struct{}
+	mu      sync.Mutex
+	frames  [][]byte
+	bytes   int
+	closed  bool // nothing is taken any more
+	last    bool // nothing is added any more
+	writing bool // there is a writer
+	writers sync.WaitGroup
 }
 
 // send queues a frame. A reader that is too slow for it loses the connection.
@@ -18,44 +20,49 @@ func (c *conn) send(frame []byte) {
 	if c.session() == nil {
 		limit = c.srv.limits.QueueBytesBeforeAuth
 	}
-	reason := c.out.add(frame, limit, &c.srv.budget)
+	begin, reason := c.out.add(frame, limit, &c.srv.budget)
 	if reason != "" {
 		c.close(reason)
+	}
+	if begin {
+		go func() {
+			defer c.out.writers.Done()
+			defer c.recovered("writer")
+			c.write()
+		}()
 	}
 }
 
 // add queues a frame, or says why the connection must go. The first waiting frame
-// may be of any size: an answer is not refused for being long.
-func (o *outbox) add(frame []byte, limit int, b *budget) (reason string) {
+// may be of any size: an answer is not refused for being long. Who is told to begin
+// starts the writer.
+func (o *outbox) add(frame []byte, limit int, b *budget) (begin bool, reason string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case o.closed:
-		return ""
+	case o.closed, o.last:
+		return false, ""
 	case o.bytes > 0 && o.bytes+len(frame) > limit:
-		return "slow reader"
+		return false, "slow reader"
 	case !b.take(len(frame)):
-		return "buffers full"
+		return false, "buffers full"
 	}
 	o.frames = append(o.frames, frame)
 	o.bytes += len(frame)
-	o.signal()
-	return ""
-}
-
-func (o *outbox) signal() {
-	select {
-	case o.wake <- struct{}{}:
-	default:
+	if o.writing {
+		return false, ""
 	}
+	o.writing = true
+	o.writers.Add(1)
+	return true, ""
 }
 
-// finish says that nothing will be added: the writer ends when all is written.
+// finish takes nothing more and returns when all is written.
 func (o *outbox) finish() {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.last = true
-	o.signal()
+	o.mu.Unlock()
+	o.writers.Wait()
 }
 
 // shut drops what waits and ends the writer.
@@ -63,7 +70,6 @@ func (o *outbox) shut() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	o.signal()
 }
 
 // abandon gives back what was never written.
@@ -77,33 +83,29 @@ func (o *outbox) abandon(b *budget) {
 	o.frames, o.bytes = nil, 0
 }
 
-// take removes the oldest frame; ok is false when the writer should end.
+// take removes the oldest frame; ok is false when the writer has to end.
 func (o *outbox) take() (frame []byte, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
+	if o.closed || len(o.frames) == 0 {
+		o.writing = false
 		return nil, false
-	}
-	if len(o.frames) == 0 {
-		return nil, !o.last
 	}
 	frame = o.frames[0]
 	o.frames[0] = nil
-	o.frames = o.frames[1:]
+	if o.frames = o.frames[1:]; len(o.frames) == 0 {
+		o.frames = nil
+	}
 	o.bytes -= len(frame)
 	return frame, true
 }
 
-// write sends frames in order until the connection ends.
+// write sends frames in order until none waits or the connection ends.
 func (c *conn) write() {
 	for {
 		frame, ok := c.out.take()
 		if !ok {
 			return
-		}
-		if frame == nil {
-			<-c.out.wake
-			continue
 		}
 		err := c.writeFrame(frame)
 		c.srv.budget.give(len(frame))

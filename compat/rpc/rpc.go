@@ -33,6 +33,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,6 +77,8 @@ type Server struct {
 	metrics *metrics
 	budget  budget
 	routes  map[string]route
+
+	lastSpelled atomic.Pointer[spelling]
 
 	stopping chan struct{}
 	serving  sync.WaitGroup // Serve loops

@@ -140,7 +140,7 @@ func teamEKBox(c *call) (any, error) {
 		out.Result = &result{box.Box, box.Generation, ek.Sig}
 		return out, nil
 	}
-	later, err := teamkeys.JoinedAfter(c.view(), a.Team, a.UV, ek.At)
+	later, err := teamkeys.JoinedAfter(c.view(), a.Team, a.UV, ek.Link)
 	if err != nil {
 		return nil, err
 	}

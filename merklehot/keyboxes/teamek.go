@@ -17,7 +17,8 @@ const teamEKsKept = 60
 type TeamEK struct {
 	Generation int64  `codec:"g"`
 	Sig        string `codec:"s"` // the statement as received
-	At         int64  `codec:"a"` // unix seconds: when it was stored
+	// Link is the newest link of the team's chain that it was made after.
+	Link kbsig.Seqno `codec:"l"`
 }
 
 // TeamEKBox is its seed encrypted to a user's ephemeral key.
@@ -54,7 +55,6 @@ func PutTeamEK(tx *store.Tx, t kbsig.TeamID, ek TeamEK) error {
 	if ek.Generation < 1 || newest != nil && ek.Generation != newest.Generation+1 {
 		return fmt.Errorf("team ephemeral key %d: %w", ek.Generation, ErrBadGeneration)
 	}
-	ek.At = tx.Now().Unix()
 	store.Save(tx, keys.TeamEK(t, ek.Generation), ek)
 	last := ek.Generation - teamEKsKept
 	if last < 1 {

@@ -97,7 +97,12 @@ func PutTeamEK(tx *store.Tx, t kbsig.TeamID, by kbsig.UID, ek *kbsig.EphemeralKe
 	if err := identity.CheckEKRoot(tx, ek); err != nil {
 		return err
 	}
-	err = keyboxes.PutTeamEK(tx, t, keyboxes.TeamEK{Generation: ek.Generation, Sig: ek.Statement})
+	st, err := teams.Load(tx, t)
+	if err != nil {
+		return err
+	}
+	tail, _, _ := st.Tail()
+	err = keyboxes.PutTeamEK(tx, t, keyboxes.TeamEK{Generation: ek.Generation, Sig: ek.Statement, Link: tail})
 	if errors.Is(err, keyboxes.ErrBadGeneration) {
 		return errGeneration
 	}
@@ -202,20 +207,20 @@ func MemberEKs(r store.Reader, t kbsig.TeamID, fn func(u kbsig.UID, sig string))
 	})
 }
 
-// JoinedAfter reports whether a member came only after a time, in unix seconds.
-func JoinedAfter(r store.Reader, t kbsig.TeamID, uv kbsig.UserVersion, at int64) (bool, error) {
+// JoinedAfter reports whether a member came by a later link of the team's chain than one.
+func JoinedAfter(r store.Reader, t kbsig.TeamID, uv kbsig.UserVersion, link kbsig.Seqno) (bool, error) {
 	st, err := teams.Load(r, t)
 	if err != nil {
 		return false, err
 	}
 	points, err := st.RoleLog(uv)
-	since := int64(0)
+	since := kbsig.Seqno(0)
 	for i, p := range points {
 		if p.Role.AtLeast(teamchain.RoleBot) && (i == 0 || !points[i-1].Role.AtLeast(teamchain.RoleBot)) {
-			since = p.Ctime
+			since = p.Seqno
 		}
 	}
-	return since > at, err
+	return since > link, err
 }
 
 // PutBotKey stores a key that a member made for a restricted bot.
@@ -295,10 +300,12 @@ type botNews struct {
 	UID         string `json:"uid,omitempty"`
 	Generation  int64  `json:"generation"`
 	Application int    `json:"application,omitempty"`
+	Force       int64  `json:"forceCreateGeneration,omitempty"`
 }
 
-// Need asks the members of a team for a key of a bot. Generation 0 is the newest.
-// client: go/teambot/notify.go
+// Need asks the members of a team for a key of a bot. Generation 0 is the newest: of an
+// ephemeral key the bot then needs one after the newest, for it cannot open that.
+// client: go/teambot/notify.go, go/ephemeral/handler.go:HandleTeambotEKNeeded
 func Need(tx *store.Tx, t kbsig.TeamID, bot kbsig.UID, generation int64, application int, ephemeral bool) error {
 	to, err := keyed(tx, t)
 	if err != nil {
@@ -306,6 +313,11 @@ func Need(tx *store.Tx, t kbsig.TeamID, bot kbsig.UID, generation int64, applica
 	}
 	news := botNews{ID: t.String(), UID: bot.String(), Generation: generation}
 	if ephemeral {
+		if newest, err := keyboxes.NewestTeamEK(tx, t); err != nil {
+			return err
+		} else if generation == 0 && newest != nil {
+			news.Force = newest.Generation
+		}
 		return tell(tx, to, "ephemeral.teambot_key_needed", needLasts, news)
 	}
 	news.Application = application

@@ -121,6 +121,13 @@ func TestInvitationCheck(t *testing.T) {
 	if err := ask(openDoor(t), "anything"); err != nil {
 		t.Errorf("an open server refuses a code: %v", err)
 	}
+	devel := openDoor(t, func(o *Options) { o.Devel = true })
+	for _, good := range []string{openInvitation, develInvitation} {
+		if err := ask(devel, good); err != nil {
+			t.Errorf("devel mode refuses %s: %v", good, err)
+		}
+	}
+	wantName(t, ask(devel, "eeoeoeoe333o3"), 707, "BAD_INVITATION_CODE")
 	wantName(t, ask(openDoorTo(t, accounts.SignupClosed), code), 218, "SIGNUP_CLOSED")
 }
 

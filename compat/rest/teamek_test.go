@@ -2,7 +2,10 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/keystead/keystead/bench/client"
@@ -82,4 +85,64 @@ func TestTeamEKs(t *testing.T) {
 	if got := d.told(t, "ephemeral.teambot_key_needed"); !slices.Equal(got, want) {
 		t.Errorf("told %q, want %q", got, want)
 	}
+}
+
+// TestPseudonyms proves that who is in a team learns what a pseudonym of its key stands
+// for; and that others are told that nobody knows, so that their client says they cannot
+// read the message, by the route of teams and by that of folders.
+func TestPseudonyms(t *testing.T) {
+	ctx := context.Background()
+	d := openDoor(t)
+	alice, bob, mallory := d.signUp(t, "alice"), d.signUp(t, "bob"), d.signUp(t, "mallory")
+	acme, err := alice.CreateTeam(ctx, "acme")
+	if err == nil {
+		acme, err = alice.ChangeTeam(ctx, acme, client.TeamChange{Roles: map[client.UserVersion]client.TeamRole{bob.Version(): client.RoleReader}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, other := strings.Repeat("1a", 32), strings.Repeat("2b", 32)
+	one := pseudonymJSON{Pseudonym: name, ID: acme.ID.String(), Application: 5, Generation: 1, Nonce: strings.Repeat("3c", 32)}
+	publish := func(a *client.Account, p pseudonymJSON) error {
+		_, err := a.Server().PostJSON(ctx, "team/key_pseudonym", map[string]any{"key_pseudonyms": []pseudonymJSON{p}}, a.NIST(a.Device))
+		return err
+	}
+	wantCode(t, "a stranger publishes", publish(mallory, one), 2623)
+	if err := publish(alice, one); err != nil {
+		t.Fatal(err)
+	}
+	rows := func(reply *client.Reply, err error, field string) (out []pseudonymRow) {
+		t.Helper()
+		var all map[string]json.RawMessage
+		if err == nil {
+			err = reply.Decode(&all)
+		}
+		if err == nil {
+			err = json.Unmarshal(all[field], &out)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	one.Pseudonym = ""
+	for _, a := range []*client.Account{alice, bob, mallory} {
+		cred := a.NIST(a.Device)
+		reply, err := a.Server().Get(ctx, "team/key_pseudonym", url.Values{"key_pseudonyms": {other + "," + name}}, cred)
+		got := rows(reply, err, "key_pseudonyms")
+		if len(got) != 2 || got[0].Info != nil || got[0].Err == nil || (got[1].Info == nil) == (got[1].Err == nil) {
+			t.Fatalf("%s is told %v", a.Username, got)
+		}
+		if info := got[1].Info; (info != nil) != (a != mallory) || info != nil && *info != one {
+			t.Errorf("%s is told %v", a.Username, info)
+		}
+		reply, err = a.Server().PostJSON(ctx, "kbfs/pseudonym/get", map[string]any{"tlf_pseudonyms": []string{other, name}}, cred)
+		for i, r := range rows(reply, err, "tlf_pseudonyms") {
+			if r.Err == nil || r.Info != nil || i > 1 {
+				t.Errorf("%s is told %v of a folder's pseudonym", a.Username, r)
+			}
+		}
+	}
+	_, err = bob.Server().PostJSON(ctx, "kbfs/pseudonym/get", map[string]any{"tlf_pseudonyms": []string{"zz"}}, bob.NIST(bob.Device))
+	wantCode(t, "no pseudonym", err, 100)
 }

@@ -301,6 +301,18 @@ type pseudonymJSON struct {
 	Nonce       string `json:"nonce"`
 }
 
+// pseudonymRow is what is known of a pseudonym, or why nothing is.
+type pseudonymRow struct {
+	Err  *pseudonymFault `json:"err"`
+	Info *pseudonymJSON  `json:"info"`
+}
+
+type pseudonymFault struct {
+	Desc string `json:"message"`
+}
+
+var errPseudonym = pseudonymFault{"nobody knows this pseudonym"}
+
 // postPseudonyms: POST team/key_pseudonym. A pseudonym is the hash of what it stands for,
 // which its readers check, so it does not matter who says so first.
 // client: go/libkb/key_pseudonym.go:MakeAndPostKeyPseudonyms
@@ -378,14 +390,7 @@ func pseudonyms(c *call) (any, error) {
 	if len(parts) > pseudonymsMax {
 		return nil, status.InputField("key_pseudonyms", "too many pseudonyms")
 	}
-	type fault struct {
-		Desc string `json:"message"`
-	}
-	type row struct {
-		Err  *fault         `json:"err"`
-		Info *pseudonymJSON `json:"info"`
-	}
-	rows := make([]row, len(parts))
+	rows := make([]pseudonymRow, len(parts))
 	for i, part := range parts {
 		b, err := hex.DecodeString(part)
 		if err != nil || len(b) != 32 {
@@ -396,11 +401,36 @@ func pseudonyms(c *call) (any, error) {
 			return nil, err
 		}
 		if rows[i].Info = p; p == nil {
-			rows[i].Err = &fault{"nobody knows this pseudonym"}
+			rows[i].Err = &errPseudonym
 		}
 	}
 	return struct {
-		Rows []row `json:"key_pseudonyms"`
+		Rows []pseudonymRow `json:"key_pseudonyms"`
+	}{rows}, nil
+}
+
+// folderPseudonyms: POST kbfs/pseudonym/get, which clients ask last for what belongs to
+// none of their teams. They never gave folders' keys pseudonyms here, so nobody knows any.
+// client: go/saltpackkeys/saltpack_pseudonym_resolvers.go:KeyPseudonymResolver.ResolveKeys
+func folderPseudonyms(c *call) (any, error) {
+	var in struct {
+		List []string `json:"tlf_pseudonyms"`
+	}
+	if err := c.body(&in); err != nil {
+		return nil, err
+	}
+	if len(in.List) > pseudonymsMax {
+		return nil, status.Input("more than %d pseudonyms", pseudonymsMax)
+	}
+	rows := make([]pseudonymRow, len(in.List))
+	for i, name := range in.List {
+		if b, err := hex.DecodeString(name); err != nil || len(b) != 32 {
+			return nil, status.InputField("tlf_pseudonyms", "not a list of pseudonyms")
+		}
+		rows[i].Err = &errPseudonym
+	}
+	return struct {
+		Rows []pseudonymRow `json:"tlf_pseudonyms"`
 	}{rows}, nil
 }
 

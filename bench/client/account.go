@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -60,6 +61,24 @@ type SignupOptions struct {
 func newAccount(v *Verifier, name string) *Account {
 	name = strings.ToLower(name)
 	return &Account{Verifier: v, Username: name, UID: UIDOf(name), Generation: 1, Devices: make(map[DeviceID]*Device)}
+}
+
+// With is the account on another machine: the same keys, another verifier, and nothing
+// known of teams. The two go separate ways.
+func (a *Account) With(v *Verifier) *Account {
+	b := *a
+	b.Verifier, b.teams = v, teamMemory{}
+	b.Devices, b.PUKs, b.Posted = make(map[DeviceID]*Device, len(a.Devices)), slices.Clone(a.PUKs), slices.Clone(a.Posted)
+	for id, d := range a.Devices {
+		own := *d
+		own.cred = nil // what one server has heard another one may not know
+		b.Devices[id] = &own
+		if d == a.Device {
+			b.Device = &own
+		}
+	}
+	b.Retry, b.EditLink, b.EditPost = nil, nil, nil
+	return &b
 }
 
 // Server is the server this account lives on.

@@ -182,6 +182,7 @@ type TeamChange struct {
 	Completed map[string]UserVersion // invites by id
 	Used      map[string]UserVersion
 	Rotate    bool
+	FirstEK   bool // with Rotate: an ephemeral key comes along, the first of a root team
 	Permanent bool // those who go may not come back by themselves
 }
 
@@ -244,6 +245,11 @@ func (a *Account) ChangeTeam(ctx context.Context, t *Team, ch TeamChange) (*Team
 		if key, err = a.rotation(ctx, p, t, ch.Roles, team); err != nil {
 			return nil, err
 		}
+		if ch.FirstEK {
+			if err := p.addEK(ctx, t.ID, key, t.keyedAfter(ch.Roles)); err != nil {
+				return nil, err
+			}
+		}
 	} else if len(add) > 0 {
 		to, err := a.recipients(ctx, add)
 		if err != nil {
@@ -294,16 +300,7 @@ func (a *Account) teamSection(ctx context.Context, t *Team, team map[string]any)
 // rotation makes the next key and boxes it for all who will be there.
 // client: go/teams/teams.go:rotateBoxes
 func (a *Account) rotation(ctx context.Context, p *TeamPost, t *Team, changes map[UserVersion]TeamRole, team map[string]any) (*TeamKey, error) {
-	keyed := make(map[UID]bool)
-	roles := t.Members()
-	for u, r := range changes {
-		roles[u] = r
-	}
-	for u, r := range roles {
-		if r.atLeast(RoleBot) {
-			keyed[u.UID] = true
-		}
-	}
+	keyed := t.keyedAfter(changes)
 	if t.ID.Subteam() {
 		parent, err := a.parentOf(ctx, t.TeamChain, nil, TeamOptions{})
 		if err != nil {
@@ -332,6 +329,21 @@ func (a *Account) rotation(ctx context.Context, p *TeamPost, t *Team, changes ma
 	}
 	team["box_summary_hash"], p.body["per_team_key"] = boxes.summaryHash, boxes
 	return key, nil
+}
+
+// keyedAfter are the members who have the team's key after a change of roles.
+func (t *Team) keyedAfter(changes map[UserVersion]TeamRole) map[UID]bool {
+	roles := t.Members()
+	for u, r := range changes {
+		roles[u] = r
+	}
+	keyed := make(map[UID]bool)
+	for u, r := range roles {
+		if r.atLeast(RoleBot) {
+			keyed[u.UID] = true
+		}
+	}
+	return keyed
 }
 
 // boxSubteams gives new admins the keys of everything below.
@@ -511,6 +523,12 @@ func (a *Account) OpenTeam(ctx context.Context, t *Team, joinAs TeamRole) (*Team
 // SetTLF ties a folder to a team. client: go/teams/service_helper.go:CreateTLF
 func (a *Account) SetTLF(ctx context.Context, t *Team, tlf string) (*Team, error) {
 	return a.postSection(ctx, t, "team.kbfs", map[string]any{"kbfs": map[string]any{"tlf": map[string]any{"id": tlf}}}, nil)
+}
+
+// AskForTeam asks to be let into a team. client: go/teams/service_helper.go:RequestAccess
+func (a *Account) AskForTeam(ctx context.Context, name string) error {
+	_, err := a.Server().Post(ctx, "team/request_access", url.Values{"team": {name}}, a.credential())
+	return err
 }
 
 func (a *Account) postSection(ctx context.Context, t *Team, typ string, team map[string]any, key *TeamKey) (*Team, error) {

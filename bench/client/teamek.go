@@ -135,3 +135,38 @@ func (a *Account) AskBotKey(ctx context.Context, team TeamID, application TeamAp
 	}, a.credential())
 	return err
 }
+
+// addEK puts the first ephemeral key of a team beside the links of a post: signed by the
+// team's new key, boxed for those of uids who have an ephemeral key of their own.
+// client: go/teams/teams.go:Team.sigPayload
+func (p *TeamPost) addEK(ctx context.Context, id TeamID, by *TeamKey, uids map[UID]bool) error {
+	a := p.a
+	seed, err := newSeed(a.Server().Random)
+	if err != nil {
+		return err
+	}
+	root, err := a.Verifier.RefreshRoot(ctx)
+	if err != nil {
+		return err
+	}
+	boxes := []map[string]any{}
+	for uid := range uids {
+		theirs, err := a.UserEK(ctx, uid)
+		if err != nil {
+			return err
+		}
+		if theirs == nil {
+			continue
+		}
+		box, err := SealAnonymous(a.Server().Random, seed[:], theirs.KID)
+		if err != nil {
+			return err
+		}
+		boxes = append(boxes, map[string]any{"box": box.Armor(), "recipient_generation": theirs.Generation, "recipient_uid": uid.String()})
+	}
+	kid := NewDHKey(seed.derive(reasonTeamEK)).KID()
+	p.body["team_ek"] = map[string]any{
+		"team_id": id.String(), "sig": signEK(teamEKSection, teamEKField, by.Sig, kid, 1, root), "boxes": boxes,
+	}
+	return nil
+}

@@ -88,6 +88,13 @@ func (d *Disk) Count() int {
 	return d.count
 }
 
+// Arm lets the n-th operation from now fail, counted from 0, instead of FailAt.
+func (d *Disk) Arm(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.FailAt = d.count + n
+}
+
 // HasFailed reports whether operation FailAt has come.
 func (d *Disk) HasFailed() bool {
 	d.mu.Lock()

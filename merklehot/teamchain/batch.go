@@ -52,6 +52,9 @@ func (b *batch) play(l *Link) error {
 		if next, err = begin(l); err != nil {
 			return err
 		}
+		if err := b.checkFirstAdmin(l); err != nil {
+			return err
+		}
 	} else {
 		if l.Seqno == 1 {
 			return Refuse(KindExists, "team %s exists", l.Team)
@@ -172,6 +175,22 @@ func (b *batch) checkAdmin(s *State, l *Link, enough bool) error {
 		return Refuse(KindAdminChain, "%s did not become an admin with link %d of team %s", l.Signer, l.Admin.Seqno, at.h.ID)
 	}
 	return nil
+}
+
+// checkFirstAdmin: the first link of a subteam says by what its author is an admin above.
+// Stock readers look at the parent's half of the pair only; others look here too.
+func (b *batch) checkFirstAdmin(l *Link) error {
+	if l.Admin == nil {
+		return nil
+	}
+	above, err := b.team(l.Parent.Team)
+	if err != nil {
+		return err
+	}
+	if above == nil {
+		return Refuse(KindNoTeam, "no team %s", l.Parent.Team)
+	}
+	return b.checkAdmin(above, l, false)
 }
 
 // halves are the links of child chains that go with links of their parents'.

@@ -81,6 +81,10 @@ func (s *State) checkInvite(i Invite, byOwner bool) error {
 		// client: go/teams/teams.go:Team.implicitTeamDisplayName
 		return Refuse(KindInvite, "an invitation of type %s to an implicit team", i.Type)
 	}
+	if (i.Type == InviteLink) != i.NewStyle() {
+		// Stock readers would take it; no client makes such.
+		return Refuse(KindInvite, "an invitation of type %s for %d uses", i.Type, i.MaxUses)
+	}
 	if i.Type == InviteLink && i.Role.AtLeast(RoleAdmin) {
 		return Refuse(KindInvite, "a link that makes admins")
 	}

@@ -181,7 +181,7 @@ func (l *Link) readTeam(t *kbsig.JSONSection) (rev *kbsig.JSONValue) {
 		t.Fail("is_public is %v for %s", public, l.Team)
 	}
 	if t.Has("name") {
-		n := kbsig.Parsed(t, "name", kbsig.ParseTeamName)
+		n := kbsig.Parsed(t, "name", parseName)
 		l.Name = &n
 	}
 	if t.Has("members") {
@@ -193,7 +193,7 @@ func (l *Link) readTeam(t *kbsig.JSONSection) (rev *kbsig.JSONValue) {
 	}
 	if t.Has("subteam") {
 		s := t.Object("subteam")
-		l.Subteam = &SubteamSection{kbsig.Parsed(&s, "id", kbsig.ParseTeamID), kbsig.Parsed(&s, "name", kbsig.ParseTeamName)}
+		l.Subteam = &SubteamSection{kbsig.Parsed(&s, "id", kbsig.ParseTeamID), kbsig.Parsed(&s, "name", parseName)}
 		s.End()
 	}
 	if t.Has("per_team_key") {
@@ -229,6 +229,16 @@ func (l *Link) readTeam(t *kbsig.JSONSection) (rev *kbsig.JSONValue) {
 		l.readBots(t)
 	}
 	return rev
+}
+
+// parseName takes a name as clients sign it: in lower case, so that parent and child say
+// it alike to whoever compares them as text.
+func parseName(s string) (kbsig.TeamName, error) {
+	n, err := kbsig.ParseTeamName(s)
+	if err == nil && n.String() != s {
+		err = fmt.Errorf("team name %.80q has capitals: %w", s, kbsig.ErrBadID)
+	}
+	return n, err
 }
 
 func readPlace(s *kbsig.JSONSection, id string) *Place {

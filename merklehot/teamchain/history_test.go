@@ -13,7 +13,10 @@ type hand struct {
 	*world
 	roots []kbsig.TeamID // live teams
 	all   []kbsig.TeamID
-	tag   string
+	// implicit teams stand in all too.
+	implicit []kbsig.TeamID
+	tag      string
+	seen     []*draft // that stand
 }
 
 func pick[T any](w *world, list []T) T { return list[w.rng.IntN(len(list))] }
@@ -137,9 +140,12 @@ func (h *hand) change(t kbsig.TeamID) []*draft {
 	}
 	team := obj{"members": members, "admin": admin, "box_summary_hash": hex.EncodeToString(h.bytes(32))}
 	if members["none"] != nil {
-		team["per_team_key"] = h.ptk(int(st.PTK().Generation) + 1)
+		team["per_team_key"] = h.ptk(h.nextGeneration(st))
 	}
 	h.complete(st, team)
+	if h.rng.IntN(4) == 0 {
+		team["ratchets"] = []any{hex.EncodeToString(h.bytes(32))}
+	}
 	return []*draft{h.draft(by, t, "team.change_membership", 0, team)}
 }
 
@@ -163,7 +169,7 @@ func (h *hand) complete(st *State, team obj) {
 
 func (h *hand) rotate(t kbsig.TeamID) []*draft {
 	st, _ := h.Team(t)
-	team := obj{"per_team_key": h.ptk(int(st.PTK().Generation) + 1), "box_summary_hash": hex.EncodeToString(h.bytes(32))}
+	team := h.implied(t, obj{"per_team_key": h.ptk(h.nextGeneration(st)), "box_summary_hash": hex.EncodeToString(h.bytes(32))})
 	by, admin := h.admin(t, RoleWriter)
 	if by == nil {
 		return nil
@@ -179,7 +185,7 @@ func (h *hand) rotate(t kbsig.TeamID) []*draft {
 
 func (h *hand) leave(t kbsig.TeamID) []*draft {
 	for _, m := range h.members(t) {
-		if !m.Role.AtLeast(RoleAdmin) {
+		if !m.Role.AtLeast(RoleAdmin) && h.person(m.UV.UID).uv() == m.UV {
 			return []*draft{h.draft(h.person(m.UV.UID), t, "team.leave", 0, obj{})}
 		}
 	}
@@ -268,18 +274,25 @@ func (h *hand) settings(t kbsig.TeamID) []*draft {
 	if h.rng.IntN(2) == 0 {
 		team["settings"] = obj{"open": obj{"enabled": true, "options": obj{"join_as": pick(h.world, []string{"reader", "writer"})}}}
 	} else if st, _ := h.Team(t); h.rng.IntN(2) == 0 {
-		team["per_team_key"] = h.ptk(int(st.PTK().Generation) + 1)
+		team["per_team_key"] = h.ptk(h.nextGeneration(st))
 	}
 	return []*draft{h.draft(by, t, "team.settings", 0, team)}
 }
 
 func (h *hand) kbfs(t kbsig.TeamID) []*draft {
 	for _, m := range h.members(t) {
-		if m.Role.AtLeast(RoleWriter) {
-			id := h.bytes(16)
-			id[15] = 0x26
-			return []*draft{h.draft(h.person(m.UV.UID), t, "team.kbfs", 0, obj{"kbfs": obj{"tlf": obj{"id": hex.EncodeToString(id)}}})}
+		if !m.Role.AtLeast(RoleWriter) || h.person(m.UV.UID).uv() != m.UV {
+			continue
 		}
+		id := h.bytes(16)
+		id[15] = 0x26
+		kbfs := obj{"tlf": obj{"id": hex.EncodeToString(id)}}
+		if h.rng.IntN(2) == 0 {
+			kbfs["legacy_tlf_upgrade"] = obj{
+				"app_type": 1 + h.rng.IntN(2), "team_generation": 1, "legacy_generation": h.rng.IntN(3), "encrypted_keyset_hash": hex.EncodeToString(h.bytes(32)),
+			}
+		}
+		return []*draft{h.draft(h.person(m.UV.UID), t, "team.kbfs", 0, h.implied(t, obj{"kbfs": kbfs}))}
 	}
 	return nil
 }
@@ -292,7 +305,10 @@ func (h *hand) bots(t kbsig.TeamID) []*draft {
 	for _, m := range h.members(t) {
 		if m.Role == RoleRestrictedBot {
 			bot := obj{"bot": obj{"uid": m.UV.UID.String(), "eldest_seqno": int(m.UV.Eldest)}, "cmds": true, "mentions": false, "triggers": []any{"x+"}}
-			return []*draft{h.draft(by, t, "team.bot_settings", 0, obj{"admin": admin, "bot_settings": []any{bot}})}
+			if h.rng.IntN(2) == 0 {
+				bot["convs"] = []any{hex.EncodeToString(h.bytes(20))}
+			}
+			return []*draft{h.draft(by, t, "team.bot_settings", 0, h.implied(t, obj{"admin": admin, "bot_settings": []any{bot}}))}
 		}
 	}
 	return nil
@@ -300,14 +316,28 @@ func (h *hand) bots(t kbsig.TeamID) []*draft {
 
 // step makes the links of one action; nil if there is nothing to do.
 func (h *hand) step() []*draft {
-	if len(h.roots) < 2 {
+	switch {
+	case len(h.roots) < 2:
 		return h.create()
+	case len(h.implicit) < 2:
+		return h.createImplicit()
+	}
+	switch h.rng.IntN(24) {
+	case 0:
+		return h.createImplicit()
+	case 1, 2, 3, 4:
+		return h.stepImplicit(pick(h.world, h.implicit))
+	case 5:
+		h.reset(pick(h.world, h.people))
+		return nil
 	}
 	t := pick(h.world, h.roots)
 	if st, _ := h.Team(t); st == nil || st.Deleted() {
 		return nil
 	}
-	switch h.rng.IntN(20) {
+	switch h.rng.IntN(21) {
+	case 20:
+		return h.readmit(t)
 	case 0:
 		return h.create()
 	case 1, 2:

@@ -22,6 +22,7 @@ type world struct {
 	people []*person
 	root   kbsig.Seqno
 	teams  map[kbsig.TeamID]*stored
+	hidden map[kbsig.TeamID]int64 // newest generations
 }
 
 // person is a user with one device.
@@ -58,7 +59,7 @@ func (s *stored) Scan(prefix []byte, fn func(name, value []byte) error) error {
 }
 
 func newWorld(seed uint64, people int) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), root: 10, teams: make(map[kbsig.TeamID]*stored)}
+	w := &world{rng: rand.New(rand.NewPCG(seed, 1)), root: 10, teams: make(map[kbsig.TeamID]*stored), hidden: make(map[kbsig.TeamID]int64)}
 	for i := range people {
 		name := kbsig.Username(fmt.Sprintf("person%d", i))
 		w.people = append(w.people, &person{uid: kbsig.UIDOf(name), name: name, eldest: kbsig.Seqno(1 + i%3), key: w.key()})
@@ -115,7 +116,12 @@ func (w *world) Team(t kbsig.TeamID) (*State, error) {
 }
 
 // Hidden implements Env.
-func (w *world) Hidden(kbsig.TeamID) (int64, error) { return 0, nil }
+func (w *world) Hidden(t kbsig.TeamID) (int64, error) { return w.hidden[t], nil }
+
+// nextGeneration of a team's key comes after the newest of both chains.
+func (w *world) nextGeneration(st *State) int {
+	return int(max(st.PTK().Generation, w.hidden[st.ID()])) + 1
+}
 
 func rootHash(n kbsig.Seqno) kbsig.HashMeta { return sha256.Sum256([]byte(fmt.Sprint("root ", n))) }
 

@@ -26,6 +26,8 @@ fuzz:            ## each fuzz target for some seconds
 crash:           ## kill the server under load, cut its power, fail each write, mutate requests: for hours
 	$(GO) run ./bench/crash -cycles 300
 	$(GO) test ./cmd/keystead/node -v -timeout 6h -cuts 2000 -nth 1 -steps 100000 -mutants 200000
+	$(GO) test ./merklehot/teamchain -v -run TestMutants -mutants 200000
+	$(GO) test ./merklehot/hidden -v -run TestMutants -rapid.checks 100000
 
 attack:          ## attack the server from thousands of addresses beside a client that must not notice
 	$(GO) run ./bench/attack

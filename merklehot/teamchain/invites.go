@@ -109,19 +109,15 @@ func (s *State) checkImplicitInvites(l *Link) error {
 			return Refuse(KindImplicit, "invitation of type %s to an implicit team", i.Type)
 		}
 		added[uv.UID] = true
-		_, was, err := s.CurrentUV(uv.UID)
+		due, err := s.implicitRoles(uv.UID)
 		if err != nil {
 			return err
 		}
-		if was {
-			continue
-		}
-		err = s.KeybaseInvites(uv.UID, func(InviteState) error { was = true; return nil })
-		if err != nil {
-			return err
-		}
-		if !was {
+		if len(due) == 0 {
 			return Refuse(KindImplicit, "%s is invited to an implicit team of others", uv)
+		}
+		if !slices.Contains(due, i.Role) {
+			return Refuse(KindImplicitRole, "%s is invited as %s to an implicit team", uv, i.Role)
 		}
 	}
 	for _, id := range l.Invites.Cancel {
@@ -137,6 +133,21 @@ func (s *State) checkImplicitInvites(l *Link) error {
 		}
 	}
 	return nil
+}
+
+// implicitRoles is what a user is in an implicit team, or is invited as.
+func (s *State) implicitRoles(u kbsig.UID) (out []Role, err error) {
+	uv, member, err := s.CurrentUV(u)
+	if err == nil && member {
+		var role Role
+		role, err = s.RoleOf(uv)
+		out = append(out, role)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = s.KeybaseInvites(u, func(i InviteState) error { out = append(out, i.Invite.Role); return nil })
+	return out, err
 }
 
 func (s *State) addInvite(i Invite, l *Link) error {

@@ -99,3 +99,50 @@ func TestImplicitTeamRefusals(t *testing.T) {
 		t.Errorf("the same team again: %v", err)
 	}
 }
+
+// TestImplicitTeamBringsBack proves that who was reset and has no keys yet is invited back
+// to an implicit team as what they were, and as nothing else: its name would change.
+// client: go/systests/team_implicit_reset_test.go:TestImplicitTeamResetBadReadds
+func TestImplicitTeamBringsBack(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	r := newLab(t).mustStart(t)
+	defer r.mustStop(t)
+	var people []*client.Account
+	for _, name := range []string{"alice", "bob"} {
+		a, err := client.Signup(ctx, r.verifier(strictWitness()), client.SignupOptions{
+			Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "desk",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		people = append(people, a)
+	}
+	alice, bob := people[0], people[1]
+	team, err := alice.CreateImplicitTeam(ctx, false, map[client.UserVersion]client.TeamRole{bob.Version(): client.RoleOwner}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bob.Reset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	invite := func(role string) error {
+		i, err := alice.NewInvite("keybase", bob.UID.String()+"%0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = alice.InviteToTeam(ctx, team, map[string]any{role: []any{i}})
+		return err
+	}
+	for range 2 { // once in place of the member, once of the invitation
+		if err := invite("reader"); client.StatusCode(err) != 2682 {
+			t.Errorf("as a reader: %v", err)
+		}
+		if err := invite("owner"); err != nil {
+			t.Fatalf("as an owner: %v", err)
+		}
+		if team, err = alice.LoadTeam(ctx, team.ID, client.TeamOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -14,24 +14,34 @@ type hiddenReply struct {
 	Last  *Seqno `json:"last_hidden_seqno"`
 }
 
+// hiddenTold is what merkle/path told of a hidden chain.
+type hiddenTold struct {
+	told bool        // false: the server left it out
+	tail *HiddenTail // that the root names, if any
+	last Seqno       // that the server has
+}
+
 // verify checks what a root says of a team's hidden chain. Roots without a blind tree
 // say nothing. client: go/teams/hidden/loader.go:CheckHiddenMerklePathResponseAndAddRatchets
-func (h *hiddenReply) verify(root *Root, id TeamID) (*HiddenTail, error) {
+func (h *hiddenReply) verify(root *Root, id TeamID) (out hiddenTold, err error) {
 	if root.BlindRoot == "" {
-		return nil, nil
+		return hiddenTold{told: true}, nil
 	}
-	tail, err := VerifyBlind(root.BlindRoot, id, h.Proof)
-	if err != nil {
-		return nil, err
+	if h.Proof == "" && h.Last == nil {
+		return hiddenTold{}, nil
+	}
+	if out.tail, err = VerifyBlind(root.BlindRoot, id, h.Proof); err != nil {
+		return out, err
 	}
 	var committed Seqno
-	if tail != nil {
-		committed = tail.Seqno
+	if out.tail != nil {
+		committed = out.tail.Seqno
 	}
 	if h.Last == nil || *h.Last < committed {
-		return nil, violated(RuleBlind, "hidden chain of "+id.String(), "last_hidden_seqno is before committed link %d", committed)
+		return out, violated(RuleBlind, "hidden chain of "+id.String(), "last_hidden_seqno is before committed link %d", committed)
 	}
-	return tail, nil
+	out.told, out.last = true, *h.Last
+	return out, nil
 }
 
 // playHidden verifies the hidden chain: it stands on the visible one, reaches what the
@@ -42,7 +52,13 @@ func (a *Account) playHidden(_ context.Context, t *Team, r *teamReply) error {
 		if len(r.Hidden) > 0 {
 			return violated(RuleHidden, "team "+t.ID.String(), "%d hidden links for somebody who has no keys", len(r.Hidden))
 		}
+		if t.hidden.last > 0 {
+			return violated(RuleHidden, "team "+t.ID.String(), "%d hidden links are promised to somebody who gets none", t.hidden.last)
+		}
 		return nil
+	}
+	if !t.hidden.told {
+		return violated(RuleBlind, "team "+t.ID.String(), "nothing is said of its hidden chain")
 	}
 	var ids []LinkID
 	clear(t.HiddenPTKs)
@@ -56,7 +72,10 @@ func (a *Account) playHidden(_ context.Context, t *Team, r *teamReply) error {
 		}
 		ids = append(ids, l.ID)
 	}
-	if c := t.committed; c != nil && (int(c.Seqno) > len(ids) || ids[c.Seqno-1] != c.LinkID) {
+	if int(t.hidden.last) > len(ids) {
+		return violated(RuleHidden, "team "+t.ID.String(), "%d hidden links are promised, %d came", t.hidden.last, len(ids))
+	}
+	if c := t.hidden.tail; c != nil && (int(c.Seqno) > len(ids) || ids[c.Seqno-1] != c.LinkID) {
 		return violated(RuleHidden, "team "+t.ID.String(), "the root commits to hidden link %d, which is not there", c.Seqno)
 	}
 	t.HiddenTail = nil

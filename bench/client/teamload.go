@@ -32,7 +32,7 @@ type Team struct {
 	HiddenPTKs map[int]TeamPTK
 	// HiddenTail is the end of the hidden chain, nil without one.
 	HiddenTail *HiddenTail
-	committed  *HiddenTail // that the root names
+	hidden     hiddenTold
 	// SubteamReader says that only the membership of a subteam gave access.
 	SubteamReader bool
 }
@@ -74,23 +74,23 @@ func (v *Verifier) LookupTeam(ctx context.Context, id TeamID, c Credential) (*Ro
 	return root, t, err
 }
 
-// lookupTeam is LookupTeam with the end of the hidden chain, nil if the root proves that
-// there is none.
-func (v *Verifier) lookupTeam(ctx context.Context, id TeamID, c Credential) (*Root, *Triple, *HiddenTail, error) {
+// lookupTeam is LookupTeam with what is told of the hidden chain.
+func (v *Verifier) lookupTeam(ctx context.Context, id TeamID, c Credential) (*Root, *Triple, hiddenTold, error) {
+	var none hiddenTold
 	args := url.Values{"leaf_id": {id.String()}}
 	if v.srv.PathPollSeconds > 0 {
 		args.Set("poll", strconv.Itoa(v.srv.PathPollSeconds))
 	}
 	_, p, root, err := v.askPath(ctx, args, c)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, none, err
 	}
 	if *p.Root.Seqno != root.Seqno {
-		return nil, nil, nil, violated(RulePathRoot, "path to team "+id.String(), "rooted in %d, asked for %d", *p.Root.Seqno, root.Seqno)
+		return nil, nil, none, violated(RulePathRoot, "path to team "+id.String(), "rooted in %d, asked for %d", *p.Root.Seqno, root.Seqno)
 	}
 	value, found, err := verifyPath(root.Node.String(), id.String(), p.Path)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, none, err
 	}
 	hidden, err := p.hiddenReply.verify(root, id)
 	if err != nil || !found {
@@ -166,7 +166,7 @@ type teamReply struct {
 }
 
 func (a *Account) loadTeam(ctx context.Context, id TeamID, o TeamOptions) (t *Team, again bool, err error) {
-	root, leaf, committed, err := a.Verifier.lookupTeam(ctx, id, a.credential())
+	root, leaf, hidden, err := a.Verifier.lookupTeam(ctx, id, a.credential())
 	if err != nil {
 		return nil, false, err
 	}
@@ -181,7 +181,7 @@ func (a *Account) loadTeam(ctx context.Context, id TeamID, o TeamOptions) (t *Te
 	if err != nil {
 		return nil, false, err
 	}
-	t = &Team{Root: root, TeamChain: &TeamChain{ID: id}, SubteamReader: reply.SubteamReader, committed: committed}
+	t = &Team{Root: root, TeamChain: &TeamChain{ID: id}, SubteamReader: reply.SubteamReader, hidden: hidden}
 	t.Keys, t.Masks, t.HiddenPTKs = make(map[int]*TeamKey), make(map[[2]int][32]byte), make(map[int]TeamPTK)
 	var links []*TeamLink
 	if old != nil {

@@ -146,3 +146,38 @@ func TestPseudonyms(t *testing.T) {
 	_, err = bob.Server().PostJSON(ctx, "kbfs/pseudonym/get", map[string]any{"tlf_pseudonyms": []string{"zz"}}, bob.NIST(bob.Device))
 	wantCode(t, "no pseudonym", err, 100)
 }
+
+// TestHiddenForBots proves that restricted bots, who get none of a team's hidden chain,
+// are not told that there is one, and load the team all the same; and that who became a
+// member is told and gets it.
+func TestHiddenForBots(t *testing.T) {
+	ctx := context.Background()
+	d := openDoor(t)
+	alice, robot := d.signUp(t, "alice"), d.signUp(t, "robot")
+	acme, err := alice.CreateTeam(ctx, "acme")
+	role := func(r client.TeamRole) {
+		t.Helper()
+		if err == nil {
+			acme, err = alice.ChangeTeam(ctx, acme, client.TeamChange{Roles: map[client.UserVersion]client.TeamRole{robot.Version(): r}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	role(client.RoleRestrictedBot)
+	if acme, err = alice.RotateTeamHidden(ctx, acme); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []client.TeamRole{client.RoleRestrictedBot, client.RoleBot, client.RoleRestrictedBot} {
+		if acme.Role(robot.Version()) != r {
+			role(r)
+		}
+		team, err := robot.LoadTeam(ctx, acme.ID, client.TeamOptions{Fresh: true})
+		if err != nil {
+			t.Fatalf("as %s: %v", r, err)
+		}
+		if member := r == client.RoleBot; (team.HiddenTail != nil) != member || (team.Key() != nil) != member {
+			t.Errorf("as %s: hidden chain %v, key %v", r, team.HiddenTail, team.Key())
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"net/url"
 	"testing"
 )
@@ -224,4 +225,36 @@ func TestHonestTeams(t *testing.T) {
 	step("reload", err)
 	step("delete", s.alice.DeleteTeam(ctx, dev, acme))
 	step("reload", ts.fresh(acme.ID))
+}
+
+// An honest server passes with hidden chains too: what one member does there another one
+// verifies, visible links commit to it, and a team without a hidden chain is proven to
+// have none.
+func TestHonestHiddenTeams(t *testing.T) {
+	s := newScene(t)
+	ctx := t.Context()
+	ts, err := newHiddenScene(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(ts.fresh(ts.acme.ID), ts.fresh(ts.dev.ID)); err != nil {
+		t.Fatal(err)
+	}
+	seen, err := s.bob.LoadTeam(ctx, ts.acme.ID, TeamOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen.HiddenTail == nil || seen.HiddenTail.Seqno != 2 || seen.Key().Generation != 3 || seen.Key().Seed != ts.acme.Key().Seed {
+		t.Errorf("bob sees hidden link %v, generation %d", seen.HiddenTail, seen.Key().Generation)
+	}
+	if _, err := s.bob.LoadTeam(ctx, ts.dev.ID, TeamOptions{}); err == nil {
+		t.Error("bob reads a subteam of others")
+	}
+	dev, err := s.alice.RotateTeamHidden(ctx, ts.dev) // now the tree holds two
+	if err != nil || dev.Key().Generation != 2 {
+		t.Fatalf("rotate the subteam: %v", err)
+	}
+	if err := errors.Join(ts.fresh(ts.acme.ID), ts.fresh(ts.dev.ID)); err != nil {
+		t.Error(err)
+	}
 }

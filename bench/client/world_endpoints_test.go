@@ -224,6 +224,9 @@ func (w *world) pathAnswer(q url.Values) (map[string]any, *refusal) {
 		reply["uid_proof_path"], reply["reset_chain"] = nil, u.resets
 		reply["sigs"] = map[string]any{"version": 0, "hints": []any{}}
 	}
+	if team, err := ParseTeamID(id); err == nil && r.blind != nil {
+		reply["enc_value_with_proof"], reply["last_hidden_seqno"] = r.blind.proof(team), len(w.team(team).hidden)
+	}
 	path := []any{map[string]any{"prefix": id[:2], "node": map[string]any{"val": r.top}}}
 	if leaf, ok := r.leaves[id[:2]]; ok {
 		path = append(path, map[string]any{"node": map[string]any{"val": leaf}})

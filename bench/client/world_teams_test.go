@@ -19,6 +19,9 @@ type worldTeam struct {
 	prevs   map[string]any
 	masks   []any
 	members map[UID]bool
+
+	hidden    []any // links, as team/get returns them
+	blindings []string
 }
 
 func (t *worldTeam) leafValue(id TeamID) []any {
@@ -67,6 +70,11 @@ func (w *world) sigMulti(body map[string]any, me *resident) *refusal {
 	for _, s := range sigs {
 		e, _ := s.(map[string]any)
 		id, err := ParseTeamID(e["team_id"].(string))
+		if e["type"] == "team.rotate_key_hidden" {
+			w.team(id).hidden = append(w.team(id).hidden, e["sig3"])
+			last = id
+			continue
+		}
 		packet, err2 := base64.StdEncoding.DecodeString(e["sig"].(string))
 		if err != nil || err2 != nil {
 			return &refusal{100, "INPUT_ERROR"}
@@ -76,6 +84,9 @@ func (w *world) sigMulti(body map[string]any, me *resident) *refusal {
 	}
 	if b, ok := body["per_team_key"].(map[string]any); ok {
 		w.team(last).keep(b)
+	}
+	if b, ok := body["ratchet_blinding_keys"].(string); ok {
+		w.team(last).blindings = append(w.team(last).blindings, b)
 	}
 	all, _ := body["implicit_team_keys"].(map[string]any)
 	for s, b := range all {
@@ -127,13 +138,14 @@ func (w *world) teamGet(q url.Values, me *resident) (map[string]any, *refusal) {
 	low, _ := strconv.Atoi(q.Get("low"))
 	reply := map[string]any{
 		"id": id.String(), "chain": slices.Clone(toAny(t.entries[low:])), "box": box, "prevs": t.prevs,
-		"reader_key_masks": t.masks, "subteam_reader": false, "hidden": []any{}, "ratchet_blinding_keys": nil,
+		"reader_key_masks": t.masks, "subteam_reader": false, "hidden": slices.Clone(t.hidden), "ratchet_blinding_keys": joinBlindings(t.blindings),
 	}
 	if !t.members[me.uid] {
 		reply["reader_key_masks"] = []any{}
 	}
 	if q.Get("read_subteam_id") != "" {
 		reply["box"], reply["reader_key_masks"], reply["subteam_reader"] = nil, []any{}, true
+		reply["hidden"] = []any{}
 	}
 	if list := q.Get("seqnos"); list != "" {
 		chain := []any{}

@@ -44,6 +44,7 @@ type worldRoot struct {
 	leaves  map[string]string // prefix to leaf node
 	tails   map[UID]int       // version of each user's leaf
 	teams   map[TeamID]Seqno
+	blind   *blindTree
 }
 
 // resident is what the world holds of a user.
@@ -151,6 +152,7 @@ func (w *world) publish(edit func(payload map[string]any)) *worldRoot {
 		top[p] = nodeHashOf(r.leaves[p]).String()
 	}
 	r.top = mustJSON(map[string]any{"tab": top, "type": 1})
+	r.blind = w.blindTree()
 	w.clock++
 	return w.seal(r, edit)
 }
@@ -166,7 +168,7 @@ func (w *world) seal(r *worldRoot, edit func(map[string]any)) *worldRoot {
 	none := map[string]any{"root": nil, "version": nil}
 	payload := map[string]any{
 		"body": map[string]any{
-			"blind_merkle_root_hash": "", "external_urls_hash": kitHash("external_urls"), "pvl_hash": kitHash("pvl"),
+			"blind_merkle_root_hash": r.blind.hash(), "external_urls_hash": kitHash("external_urls"), "pvl_hash": kitHash("pvl"),
 			"proof_services_hash": kitHash("proof_params"), "kbfs": map[string]any{"private": none, "public": none, "privateteam": none},
 			"legacy_uid_root": strings.Repeat("0", 64), "prev": prev, "root": nodeHashOf(r.top).String(), "seqno": r.seqno,
 			"skips": skips, "txid": "00ff", "type": "merkle_root", "version": 1,

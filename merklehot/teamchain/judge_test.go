@@ -40,6 +40,7 @@ var harmless = []harm{
 	{`.*`, `text written otherwise`, true, "white space and the order of names mean nothing"},
 	{`.*`, `\.body\.team\.admin dropped`, true, "the author is an admin of the team itself"},
 	{`.*`, `admin of another team|section admin of another link`, true, "the author is an admin of a team above, too"},
+	{`.*`, `\.body\.team\.admin\.(seqno|team_id) changed`, true, "another link by which the author became an admin, and is one"},
 	{`.*`, `\.body\.team\.box_summary_hash (changed|dropped)`, true, "held against the boxes, which stand beside the link"},
 	{`.*`, `\.body\.team\.ratchets (changed|dropped|with one twice)|\.body\.team\.ratchets\[\] changed|section ratchets of another link`, true, "held against the hidden chain, which is another package's"},
 

@@ -27,6 +27,9 @@ func (b *bout) writeJudged(d *draft, p Posted, links []*Link, at int, what strin
 		return
 	}
 	team, by := d.link(), b.signerOf(p)
+	if p.TeamID != team.String() { // the chain that was written is another
+		return
+	}
 	line := judged{Team: team.String(), UID: by.UID.String(), Eldest: by.Eldest, Ours: refused == nil, What: what + " " + d.outer.Type.TeamName()}
 	line.Link = WireLink{Seqno: d.outer.Seqno, Sig: p.Sig, PayloadJSON: p.SigInner, UID: line.UID, EldestSeqno: by.Eldest, Version: 2}
 	line.Implicit = b.impliedAdmin(p, team, by)

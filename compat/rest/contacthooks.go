@@ -1,6 +1,8 @@
 package rest
 
 import (
+	"errors"
+
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
@@ -35,6 +37,7 @@ func contactHooks() []route {
 	return []route{
 		{"test/phone_number_code", get, authRequired, rateOwn, 0, reads, testPhoneCode},
 		{"test/verify_email_auto", post, authRequired, ratePost, 0, natural, testVerifyMail},
+		{"test/disable_tofu_search_for_uid", post, authRequired, ratePost, 0, natural, testNoSearch},
 	}
 }
 
@@ -61,4 +64,20 @@ func testVerifyMail(c *call) (any, error) {
 		return nil, status.InputField("email", "the argument email is too long")
 	}
 	return none{}, mailError(c.updateHome(func(tx *store.Tx) error { return accounts.VerifyMail(tx, c.who.UID, address) }))
+}
+
+// testNoSearch: POST test/disable_tofu_search_for_uid: the caller has looked for as many
+// people as they may in a day. client: go/systests/teams_test.go:userPlusDevice.disableTOFUSearch
+func testNoSearch(c *call) (any, error) {
+	return none{}, c.update(func(tx *store.Tx) error {
+		for n := accounts.LookupsPerDayMax; n > 0; {
+			switch err := accounts.Spend(tx, c.who.UID, accounts.Lookups, n); {
+			case errors.Is(err, accounts.ErrBudget):
+				n /= 2
+			case err != nil:
+				return err
+			}
+		}
+		return nil
+	})
 }

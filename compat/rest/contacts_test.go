@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/keystead/keystead/bench/client"
 	"github.com/keystead/keystead/engine/events"
 	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
@@ -493,4 +494,31 @@ func FuzzContacts(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSearchSpent proves that who has looked for as many people as they may in a day is
+// told so with the status on which clients give up, instead of inviting strangers; that
+// others go on, and the day after everybody does.
+func TestSearchSpent(t *testing.T) {
+	ctx := context.Background()
+	d := openDoor(t, func(o *Options) { o.Devel = true })
+	alice, bobby := d.signUp(t, "alice"), d.signUp(t, "bobby")
+	search := func(a *client.Account, endpoint, field, value string) error {
+		_, err := a.Server().Get(ctx, endpoint, url.Values{field: {value}}, a.NIST(a.Device))
+		return err
+	}
+	if _, err := alice.Server().Post(ctx, "test/disable_tofu_search_for_uid", nil, alice.NIST(alice.Device)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		wantCode(t, "an address", search(alice, "email/search", "email", "carol@example.org"), 602)
+		wantCode(t, "a number", search(alice, "user/phone_numbers_search", "phone_number", "+15555551234"), 602)
+		if err := search(bobby, "email/search", "email", "carol@example.org"); err != nil {
+			t.Error(err)
+		}
+	}
+	d.clock.Advance(24 * time.Hour)
+	if err := search(alice, "email/search", "email", "carol@example.org"); err != nil {
+		t.Error(err)
+	}
 }

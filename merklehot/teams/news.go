@@ -63,6 +63,8 @@ type Change struct {
 	KeyRotated, MembershipChanged, RemovedReset bool
 	// Misc is a change that stands in no chain; it raises the team's off-chain version.
 	Misc bool
+	// Settings is a change of who may join; clients fetch the same anew as after Misc.
+	Settings bool
 	// Also are told besides the members and the admins above.
 	Also []kbsig.UID
 }
@@ -94,7 +96,7 @@ func (b *batch) tellChange(tx *store.Tx, t kbsig.TeamID, c Change) error {
 		return err
 	}
 	row.KeyRotated, row.MembershipChanged = c.KeyRotated, c.MembershipChanged
-	row.Misc, row.RemovedReset = c.Misc, c.RemovedReset
+	row.Misc, row.RemovedReset = c.Misc || c.Settings, c.RemovedReset
 	to, err := b.audience(tx, t)
 	if err != nil {
 		return err
@@ -198,6 +200,10 @@ func (b *batch) tellTeam(tx *store.Tx, t kbsig.TeamID) error {
 	}
 	if before == nil {
 		c.MembershipChanged = true
+	} else {
+		was, wasOpen := before.Open()
+		is, isOpen := after.Open()
+		c.Settings = was != is || wasOpen != isOpen
 	}
 	if err := b.tellChange(tx, t, c); err != nil {
 		return err

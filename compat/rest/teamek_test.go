@@ -181,3 +181,48 @@ func TestHiddenForBots(t *testing.T) {
 		}
 	}
 }
+
+// TestFastLoadWithHidden proves that who gets hidden links in a fast load gets the keys
+// that they are checked against, also when only the name was wanted: a member who came
+// after the team's key was rotated in the hidden chain could not even look it up.
+// client: go/systests/team_reset_test.go:TestTeamOwnerResetAdminReadmit
+func TestFastLoadWithHidden(t *testing.T) {
+	ctx := context.Background()
+	d := openDoor(t)
+	alice, bob := d.signUp(t, "alice"), d.signUp(t, "bob")
+	acme, err := alice.CreateTeam(ctx, "acme")
+	if err == nil {
+		acme, err = alice.RotateTeamHidden(ctx, acme)
+	}
+	if err == nil {
+		_, err = alice.ChangeTeam(ctx, acme, client.TeamChange{Roles: map[client.UserVersion]client.TeamRole{bob.Version(): client.RoleWriter}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, hidden := range []bool{true, false} {
+		args := url.Values{"id": {acme.ID.String()}, "public": {"0"}, "ftl": {"1"}, "ftl_version": {"1"}, "ftl_low": {"0"}, "ftl_seed_low": {"0"}, "ftl_seqnos": {""}, "ftl_key_generations": {""}}
+		if hidden {
+			args.Set("ftl_hidden_low", "0")
+		}
+		var got struct {
+			Box *struct {
+				Generation int `json:"generation"`
+			} `json:"box"`
+			Prevs  map[string]string `json:"prevs"`
+			Hidden []json.RawMessage `json:"hidden"`
+		}
+		reply, err := bob.Server().Get(ctx, "team/get", args, bob.NIST(bob.Device))
+		if err == nil {
+			err = reply.Decode(&got)
+		}
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case !hidden && (len(got.Hidden) > 0 || got.Box != nil):
+			t.Errorf("without hidden links: %d of them, box %v", len(got.Hidden), got.Box)
+		case hidden && (len(got.Hidden) != 1 || got.Box == nil || got.Box.Generation != 2 || len(got.Prevs) != 1):
+			t.Errorf("%d hidden links, box %v, %d seeds before", len(got.Hidden), got.Box, len(got.Prevs))
+		}
+	}
+}

@@ -202,7 +202,9 @@ func (c *call) fastQuestion(q *teamQuestion) error {
 	if q.newest < 0 || q.newest > teamNewestMax {
 		return status.InputField("ftl_n_newest_key_generations", "that is no number of generations")
 	}
-	q.wantsKey = q.newest > 0 || len(q.wanted) > 0
+	// Hidden links are checked against the seeds, also by who wants a name only.
+	// client: go/teams/ftl.go:FastTeamChainLoader.processHidden
+	q.wantsKey = q.newest > 0 || len(q.wanted) > 0 || q.hidden
 	return nil
 }
 

@@ -102,6 +102,9 @@ func (m *multiJSON) team() (item teams.Item, err error) {
 		})
 		return item, err
 	}
+	if m.Sig != "" {
+		return item, status.InputField("sig", "a hidden link has its signature in sig3")
+	}
 	p := hidden.Posted{
 		Type: m.Type, TeamID: m.TeamID, SigningKID: m.SigningKID, SigInner: m.SigInner, SeqType: m.SeqType, Version: m.Version,
 		Inner: m.Sig3.Inner, Outer: m.Sig3.Outer, Sig: m.Sig3.Sig,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/identity"
@@ -53,6 +54,9 @@ func (s *Service) NewLease(ctx context.Context, by kbsig.UID, t kbsig.TeamID, me
 			return teamchain.Refuse(teamchain.KindPermission, "lease by %s, who is no admin of team %s", by, t)
 		}
 		for _, u := range members {
+			if _, err := accounts.Get(tx, u); err != nil {
+				return err
+			}
 			store.Save(tx, keys.TeamLease(u, t), held{By: by, Lease: id, Expires: tx.Now().Add(leaseLifetime).Unix()})
 		}
 		return nil

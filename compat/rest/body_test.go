@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -267,6 +268,14 @@ func FuzzBodies(f *testing.F) {
 		f.Add(i, true, []byte(`{"sigs":[{"sig":"","signing_kid":"0120"}],"per_user_key":{"generation":1,"boxes":[{}]}}`))
 		f.Add(i, false, []byte("email_or_username=victim&pdpka4=&pdpka5=&username=a&salt=00"))
 	}
+	posts := teamPosts(f, victim)
+	for i, r := range routes {
+		for _, s := range posts {
+			if r.name == "sig/multi" {
+				f.Add(i, true, []byte(s))
+			}
+		}
+	}
 	for _, s := range []string{
 		strings.Repeat("[", 1<<19), `{"sigs":[` + strings.Repeat("{},", 1<<16) + "{}]}", strings.Repeat("a&", 1<<17),
 		`{"sigs":[` + strings.Repeat(`{}                                             ,`, 10000) + "{}]}",
@@ -308,6 +317,31 @@ func FuzzBodies(f *testing.F) {
 			t.Fatalf("%s allocated %d bytes for a body of %d", r.name, spent, len(body))
 		}
 	})
+}
+
+// teamPosts are what somebody posts about a team: one to begin it, one with a new key in
+// sight, one out of sight, and one that commits to that.
+func teamPosts(f *testing.F, a *client.Account) (out []string) {
+	ctx := context.Background()
+	a.EditPost = func(_ string, body map[string]any) {
+		b, err := json.Marshal(body)
+		if err != nil {
+			f.Fatal(err)
+		}
+		out = append(out, string(b))
+	}
+	defer func() { a.EditPost = nil }()
+	team, err := a.CreateTeam(ctx, "victims")
+	for _, act := range []func(context.Context, *client.Team) (*client.Team, error){a.RotateTeam, a.RotateTeamHidden, a.RotateTeam} {
+		if err != nil {
+			break
+		}
+		team, err = act(ctx, team)
+	}
+	if err != nil {
+		f.Fatal(err)
+	}
+	return out
 }
 
 // allocated is how many bytes f allocates, with whatever else runs.

@@ -78,7 +78,7 @@ func (a *Account) playHidden(_ context.Context, t *Team, r *teamReply) error {
 	if c := t.hidden.tail; c != nil && (int(c.Seqno) > len(ids) || ids[c.Seqno-1] != c.LinkID) {
 		return violated(RuleHidden, "team "+t.ID.String(), "the root commits to hidden link %d, which is not there", c.Seqno)
 	}
-	t.HiddenTail = nil
+	t.HiddenIDs, t.HiddenTail = ids, nil
 	if n := len(ids); n > 0 {
 		t.HiddenTail = &HiddenTail{Seqno(n), ids[n-1]}
 	}

@@ -30,7 +30,8 @@ type Team struct {
 	Adopted map[TeamApplication][]byte
 	// HiddenPTKs are the generations that the hidden chain announces.
 	HiddenPTKs map[int]TeamPTK
-	// HiddenTail is the end of the hidden chain, nil without one.
+	// HiddenIDs are the links of the hidden chain, HiddenTail its end, nil without one.
+	HiddenIDs  []LinkID
 	HiddenTail *HiddenTail
 	hidden     hiddenTold
 	// SubteamReader says that only the membership of a subteam gave access.

@@ -14,6 +14,9 @@ type book struct {
 	open    map[int64]line // sent, and nothing came of it yet
 	users   map[string]*userBook
 	touched map[string]bool // since the last check
+
+	teams        map[string]*teamBook // by id
+	touchedTeams map[string]bool
 }
 
 // userBook is one name's part of the book.
@@ -60,6 +63,7 @@ func newBook(path string) *book {
 	return &book{
 		reader: ledgerReader{path: path}, open: make(map[int64]line),
 		users: make(map[string]*userBook), touched: make(map[string]bool),
+		teams: make(map[string]*teamBook), touchedTeams: make(map[string]bool),
 	}
 }
 
@@ -100,7 +104,9 @@ func (b *book) take(e line) error {
 			return fmt.Errorf("an outcome of request %d, which was not sent", e.N)
 		}
 		delete(b.open, e.N)
-		u.settle(&attempt{n: e.N, sent: s.at, done: e.at, outcome: e.What, endpoint: s.Endpoint, facts: s.Facts}, e)
+		a := &attempt{n: e.N, sent: s.at, done: e.at, outcome: e.What, endpoint: s.Endpoint, facts: s.Facts}
+		u.settle(a, e)
+		b.settleTeams(a, e)
 	default:
 		return fmt.Errorf("a line that says %q", e.What)
 	}

@@ -31,6 +31,14 @@ var deeds = []struct {
 	{"post a link in the wrong place", 4, (*worker).stale},
 	{"sign up a name that is taken", 2, (*worker).takenName},
 	{"log in with a wrong password", 2, (*worker).wrongPassword},
+	{"make a team", 12, (*worker).makeTeam},
+	{"make a subteam", 6, (*worker).makeSubteam},
+	{"change who is in a team", 14, (*worker).changeMember},
+	{"rename a subteam", 5, (*worker).renameSubteam},
+	{"rotate a team's key", 4, (*worker).rotateTeam},
+	{"rotate a team's key on the hidden chain", 5, (*worker).rotateHidden},
+	{"leave a team", 4, (*worker).leaveTeam},
+	{"delete a team", 3, (*worker).deleteTeam},
 }
 
 func (w *worker) follow(ctx context.Context, p *person) error {

@@ -131,6 +131,9 @@ func (t *trial) fill(ctx context.Context, dir string, now func() time.Time) (*tr
 		if err := x.checker.check(ctx, x.book.all()); err != nil {
 			return x, err
 		}
+		if err := x.checker.teams(ctx, x.book, x.book.allTeams(), x.load.reader); err != nil {
+			return x, err
+		}
 	}
 	return x, nil
 }
@@ -207,7 +210,9 @@ func (t *trial) afterFlip(ctx context.Context, f flipped) (string, error) {
 	w := client.NewWitness()
 	w.TimeSlack = 0
 	c := &checker{v: client.NewVerifier(srv, w), judge: aside, cycle: 2}
-	err = c.check(ctx, t.book.all())
+	if err = c.check(ctx, t.book.all()); err == nil {
+		err = c.teams(ctx, t.book, t.book.allTeams(), t.load.reader)
+	}
 	switch worst := aside.worst(unread); {
 	case worst != "":
 		t.judge.found(wrong, "after flipping %s: %s", f, worst)

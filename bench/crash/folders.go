@@ -151,7 +151,10 @@ func (t *trial) backToNormal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.checker.check(ctx, t.book.all())
+	if err := t.checker.check(ctx, t.book.all()); err != nil {
+		return err
+	}
+	return t.checker.teams(ctx, t.book, t.book.allTeams(), t.load.reader)
 }
 
 // mustRefuse starts a server that must end with a status other than 0, in plain words

@@ -52,6 +52,14 @@ type facts struct {
 	Statement string     `json:"statement,omitempty"` // user/device_ek, user/user_ek
 	KID       string     `json:"kid,omitempty"`       // device/update
 	Half      string     `json:"half,omitempty"`      // device/update
+	Team      []teamFact `json:"team,omitempty"`      // sig/multi
+}
+
+// teamFact is one link of a team that a request posts.
+type teamFact struct {
+	linkFact
+	Team   string `json:"team"`
+	Hidden bool   `json:"hidden,omitempty"`
 }
 
 // linkFact is one link that a request posts.

@@ -40,6 +40,7 @@ type load struct {
 
 	mu     sync.Mutex
 	people []client.UID // who can be followed
+	all    map[string]*person
 }
 
 // worker acts for a few accounts, one request after the other.
@@ -63,10 +64,11 @@ type person struct {
 	// unsureEK: the outcome of a device's newest ephemeral key is unknown.
 	unsureEK map[client.DeviceID]bool
 	ekUnder  int // generation of the per-user key that signs its user ephemeral keys
+	houses   []*house
 }
 
 func newLoad(srv *client.Server, t *tap, j *judge, workers int) *load {
-	l := &load{srv: srv, tap: t, judge: j}
+	l := &load{srv: srv, tap: t, judge: j, all: make(map[string]*person)}
 	for n := range workers {
 		l.workers = append(l.workers, &worker{load: l, n: n, v: client.NewVerifier(srv, nil)})
 	}
@@ -246,7 +248,11 @@ func (w *worker) look(ctx context.Context, p *person) error {
 		return nil
 	}
 	if last := w.load.tap.lastPost(p.name); last != nil && last.outcome == wasUnknown && w.rng.IntN(2) == 0 {
-		if err := w.again(ctx, p, last); err != nil {
+		err := w.again(ctx, p, last)
+		if last.endpoint == "sig/multi" && client.StatusCode(err) > 0 && client.StatusCode(err) != codeGeneric {
+			return errRefused // others have acted in the team since
+		}
+		if err != nil {
 			return fmt.Errorf("send what the crash cut off again: %w", err)
 		}
 	}
@@ -274,6 +280,17 @@ func (w *worker) firstDevice(ctx context.Context, p *person) error {
 	w.load.mu.Lock()
 	defer w.load.mu.Unlock()
 	w.load.people = append(w.load.people, p.a.UID)
+	w.load.all[p.name] = p
+	return nil
+}
+
+// reader is an account by its name, nil if nobody holds its keys.
+func (l *load) reader(name string) *client.Account {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p := l.all[name]; p != nil {
+		return p.a
+	}
 	return nil
 }
 

@@ -218,13 +218,16 @@ func (t *trial) cycle(ctx context.Context, cycle int) error {
 	if err := t.startRoughly(ctx, rng); err != nil {
 		return err
 	}
-	users := t.book.takeTouched()
+	users, teams := t.book.takeTouched(), t.book.takeTouchedTeams()
 	touched := len(users)
 	if cycle == t.o.cycles || t.o.wholeN > 0 && cycle%t.o.wholeN == 0 {
-		users = t.book.all()
+		users, teams = t.book.all(), t.book.allTeams()
 	}
 	t.checker.cycle = cycle
 	if err := t.checker.check(ctx, users); err != nil {
+		return err
+	}
+	if err := t.checker.teams(ctx, t.book, teams, t.load.reader); err != nil {
 		return err
 	}
 	if err := t.checker.order(ctx, users, from, to, base, t.witness.takePolls(), rng); err != nil {
@@ -236,8 +239,8 @@ func (t *trial) cycle(ctx context.Context, cycle int) error {
 	}
 	acked, unknown := t.ledger.counts()
 	_, high := t.witness.span()
-	fmt.Fprintf(t.out, "cycle %d: %s after %s, %d users touched, %d checked; in all %d acknowledged, %d unknown, root %d\n",
-		cycle, how, after.Round(time.Millisecond), touched, len(users), acked, unknown, high)
+	fmt.Fprintf(t.out, "cycle %d: %s after %s, %d users touched, %d users and %d teams checked; in all %d acknowledged, %d unknown, root %d\n",
+		cycle, how, after.Round(time.Millisecond), touched, len(users), len(teams), acked, unknown, high)
 	return ctx.Err()
 }
 

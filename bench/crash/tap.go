@@ -184,7 +184,7 @@ func (t *tap) note(e line, reply []byte, err error) line {
 
 // keep remembers an honest post of links.
 func (t *tap) keep(req *http.Request, e line, endpoint string, body []byte) {
-	if who, _ := req.Context().Value(actorKey{}).(actor); who.provoking || len(e.Facts.Links) == 0 {
+	if who, _ := req.Context().Value(actorKey{}).(actor); who.provoking || len(e.Facts.Links)+len(e.Facts.Team) == 0 {
 		return
 	}
 	t.mu.Lock()
@@ -213,8 +213,11 @@ func (t *tap) noteToken(e line, req *http.Request, resp *http.Response) {
 // factsOf reads what a request asks to be kept; nil for one that changes nothing
 // that the checker could look for.
 func factsOf(endpoint string, body []byte) (*facts, error) {
-	if endpoint == "key/multi" {
+	switch endpoint {
+	case "key/multi":
 		return multiFacts(body)
+	case "sig/multi":
+		return teamFacts(body)
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -223,7 +226,7 @@ func factsOf(endpoint string, body []byte) (*facts, error) {
 	switch endpoint {
 	case "signup":
 		return &facts{Salt: form.Get("salt")}, nil
-	case "login", "new_session", "downgrade/key":
+	case "login", "new_session", "downgrade/key", "downgrade/team":
 		return &facts{}, nil
 	case "device/update":
 		return &facts{KID: form.Get("kid"), Half: form.Get("lks_client_half")}, nil
@@ -255,6 +258,41 @@ func multiFacts(body []byte) (*facts, error) {
 			return nil, err
 		}
 		f.Links = append(f.Links, l)
+	}
+	return f, nil
+}
+
+// teamFacts reads the links of teams of a request, in all chains.
+func teamFacts(body []byte) (*facts, error) {
+	var req struct {
+		Sigs []struct {
+			Sig   string                    `json:"sig"`
+			Inner string                    `json:"sig_inner"`
+			Type  string                    `json:"type"`
+			Team  string                    `json:"team_id"`
+			Sig3  *struct{ I, O, S string } `json:"sig3"`
+		} `json:"sigs"`
+	}
+	if err := json.Unmarshal(body, &req); err != nil {
+		return nil, fmt.Errorf("ledger: sig/multi: %w", err)
+	}
+	f := &facts{}
+	for _, s := range req.Sigs {
+		t := teamFact{Team: s.Team, Hidden: s.Sig3 != nil}
+		if t.Hidden {
+			l, err := client.ParseHidden(s.Sig3.I, s.Sig3.O, s.Sig3.S)
+			if err != nil {
+				return nil, fmt.Errorf("ledger: hidden link: %w", err)
+			}
+			t.linkFact = linkFact{Seqno: int64(l.Seqno), ID: l.ID.String(), Type: s.Type}
+		} else {
+			l, err := linkOf(s.Sig, s.Inner)
+			if err != nil {
+				return nil, err
+			}
+			t.linkFact = l
+		}
+		f.Team = append(f.Team, t)
 	}
 	return f, nil
 }

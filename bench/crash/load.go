@@ -39,8 +39,8 @@ type load struct {
 	ending  atomic.Bool  // the server is being ended: broken connections are no fault
 
 	mu     sync.Mutex
-	people []client.UID // who can be followed
-	all    map[string]*person
+	people []client.UID       // who can be followed
+	all    map[string]*person // whose keys are held, by name
 }
 
 // worker acts for a few accounts, one request after the other.
@@ -186,6 +186,7 @@ func (w *worker) step(ctx context.Context, p *person) error {
 	case p.a.Device == nil:
 		return w.firstDevice(ctx, p)
 	}
+	w.load.know(p)
 	total := 0
 	for _, d := range deeds {
 		total += d.weight
@@ -280,8 +281,14 @@ func (w *worker) firstDevice(ctx context.Context, p *person) error {
 	w.load.mu.Lock()
 	defer w.load.mu.Unlock()
 	w.load.people = append(w.load.people, p.a.UID)
-	w.load.all[p.name] = p
 	return nil
+}
+
+// know notes whose keys are held.
+func (l *load) know(p *person) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all[p.name] = p
 }
 
 // reader is an account by its name, nil if nobody holds its keys.

@@ -5,7 +5,8 @@
 //	go run ./bench/crash -cycles 25
 //
 // One cycle: workers (bench/client, each with a verifier that never forgets) sign up,
-// add and revoke devices, follow, post ephemeral keys and log in, until the server is
+// add and revoke devices, follow, post ephemeral keys, log in, and make, change, rename,
+// rotate, leave and delete teams and subteams, until the server is
 // killed with SIGKILL at a random moment, or asked to stop in some cycles. Then the
 // stopped folder is audited with `keystead verify`, the server is started again
 // (sometimes killed once more while it starts), and the checker compares everything
@@ -14,7 +15,8 @@
 //   - The ledger (ledger.go) is a file outside the data folder. Each request that
 //     changes something is written down before it leaves, and again with its outcome:
 //     acknowledged, refused, unknown, or unsent. The tap on the wire (tap.go) writes it,
-//     below the clients. The checker (book.go, check.go, order.go) reads only this file.
+//     below the clients. The checker (book.go, check.go, order.go, and of teams teambook.go
+//     and teamcheck.go) reads only this file.
 //   - The witness (witness.go) stands beside the workers: it polls the newest root and
 //     sees every root on the wire. Its memory spans all cycles.
 //   - At the end come the folder's own enemies: a second process, an older copy put in

@@ -192,15 +192,23 @@ func (w *worker) leaveTeam(ctx context.Context, p *person) error {
 				continue
 			}
 			t, err := p.a.LoadTeam(ctx, h.id, client.TeamOptions{})
-			if client.StatusCode(err) > 0 || client.ViolatedRule(err) == client.RuleBlind {
+			if code := client.StatusCode(err); code > 0 && code != codeGeneric {
 				continue // not in it
 			}
 			if err != nil {
 				return err
 			}
-			if t.Role(p.a.Version()) != client.RoleNone && !t.Deleted {
-				return held(p.a.LeaveTeam(ctx, t, false))
+			me := p.a.Version()
+			switch t.Role(me) {
+			case client.RoleNone:
+				continue
+			case client.RoleAdmin: // admins first give up their power, as the stock client does
+				writer := client.TeamChange{Roles: map[client.UserVersion]client.TeamRole{me: client.RoleWriter}}
+				if t, err = p.a.ChangeTeam(ctx, t, writer); err != nil {
+					return held(err)
+				}
 			}
+			return held(p.a.LeaveTeam(ctx, t, false))
 		}
 	}
 	return nil

@@ -84,8 +84,6 @@ func (s *hall) look(ctx context.Context) (sight, error) {
 				p.line("%s sees %s", who, s.seen(label, team))
 			case errors.As(err, &refused):
 				p.line("%s does not see %s: %d", who, label, refused.Code)
-			case client.ViolatedRule(err) == client.RuleBlind:
-				p.line("%s is told nothing of the hidden chain of %s", who, label)
 			default:
 				return nil, fmt.Errorf("%s loads %s: %w", who, label, err)
 			}

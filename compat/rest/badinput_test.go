@@ -30,6 +30,7 @@ type badInput struct {
 	alice  *client.Account
 	tokens map[string][]string // headers, by name
 	codes  map[string]string   // invitation codes, by name
+	words  map[string]string   // what stands for something in values
 }
 
 // TestBadInput shows, for each kind of bad input, what the person behind the client
@@ -53,6 +54,11 @@ func TestBadInput(t *testing.T) {
 			case "revoke":
 				b.revokePhone(t)
 				return ""
+			case "teams":
+				b.makeTeams(t)
+				return ""
+			case "bad":
+				return b.badArguments(t, d)
 			}
 			return b.ask(t, d)
 		})
@@ -64,7 +70,7 @@ func TestBadInput(t *testing.T) {
 
 func newBadInput(t *testing.T, policy accounts.SignupPolicy) *badInput {
 	t.Helper()
-	b := &badInput{door: openDoorTo(t, policy), tokens: map[string][]string{}, codes: map[string]string{}}
+	b := &badInput{door: openDoor(t, func(o *Options) { o.Signup = policy }, withWays), tokens: map[string][]string{}, codes: map[string]string{}}
 	if policy != accounts.SignupOpen {
 		for name, spec := range map[string]accounts.InvitationSpec{"GOOD": {Uses: 5}, "SHORT": {Uses: 1, Lifetime: time.Hour}} {
 			b.codes[name], _ = b.invite(t, spec)
@@ -173,6 +179,9 @@ func (b *badInput) ask(t *testing.T, d *datadriven.TestData) string {
 	}
 	method, contentType, path, body := post, "application/x-www-form-urlencoded", apiPrefix+endpoint+".json", ""
 	if d.Cmd == "json" || d.Cmd == "raw" {
+		for word, value := range b.words {
+			d.Input = strings.ReplaceAll(d.Input, word, value)
+		}
 		body = d.Input + strings.Repeat(" ", max(0, size-len(d.Input)))
 		if contentType = "application/json"; d.Cmd == "raw" {
 			d.ScanArgs(t, "type", &contentType)
@@ -211,6 +220,9 @@ func (b *badInput) arguments(t *testing.T, args url.Values, input string) {
 		}
 		if value == "UID" {
 			value = b.alice.UID.String()
+		}
+		if w, ok := b.words[value]; ok {
+			value = w
 		}
 		if args.Del(name); value != "-" {
 			args.Set(name, value)

@@ -116,6 +116,7 @@ var teamHarmless = []harm{
 	{teamJSON, `sigs\.\d\.public_keys.*`, `.*`, "not read: the link says which keys"},
 
 	{teamJSON, `sigs\.\d\.version`, `neg`, "minus zero"},
+	{`rotate out of sight`, `sigs\.0\.(sig|sig_inner)`, `drop|null`, "a hidden link has none"},
 	{teamJSON, `(.*\.)?public_summary`, `newline after|broken lines`, "base64 may have line breaks"},
 	{`remove and rotate`, `downgrade_lease_id`, `.*`, "only who takes power from an admin needs a lease"},
 	{`remove and rotate|leave`, `permanent`, `drop|null|true`, "whether somebody may come back; false if it is not said"},

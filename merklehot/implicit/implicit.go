@@ -173,19 +173,19 @@ func Call(tx *store.Tx, t kbsig.TeamID, name, coming Name) error {
 	return nil
 }
 
-// Forget takes its name from a team in which nobody is left.
-func Forget(tx *store.Tx, t kbsig.TeamID) error {
+// Forget takes its name from a team in which nobody is left; had reports that it had one.
+func Forget(tx *store.Tx, t kbsig.TeamID) (had bool, err error) {
 	was, found, err := load[Called](tx, keys.ImplicitTeam(t))
 	if err != nil || !found {
-		return err
+		return false, err
 	}
 	if was.Coming != "" {
 		if err := uncome(tx, t, was.Public, was.Coming); err != nil {
-			return err
+			return false, err
 		}
 	}
 	tx.Delete(keys.ImplicitTeam(t))
-	return leave(tx, t, was)
+	return true, leave(tx, t, was)
 }
 
 // enter makes a team one of those that have a name.

@@ -55,7 +55,11 @@ type userFact struct {
 // follows.
 func (s *Service) Handle(r *jobs.Runner) {
 	s.o.Identity.OnReset(func(tx *store.Tx, f identity.ResetFact) error {
-		return s.note(tx, "reset", userFact{UID: f.Account.UID, Ended: f.Eldest, Deleted: f.Link.Kind == sigchain.KindDelete, Reset: true})
+		err := s.note(tx, "reset", userFact{UID: f.Account.UID, Ended: f.Eldest, Deleted: f.Link.Kind == sigchain.KindDelete, Reset: true})
+		if err != nil {
+			return err
+		}
+		return s.leaveBehind(tx, f)
 	})
 	s.o.Identity.OnPost(func(tx *store.Tx, before, after *sigchain.State) error {
 		for _, d := range before.ActiveDevices() {
@@ -231,6 +235,40 @@ func tellReset(tx *store.Tx, st *teamchain.State, uv kbsig.UserVersion, deleted 
 	return putOutsider(tx, st.ID(), uv.UID, o)
 }
 
+// leaveBehind lets go of the first implicit teams of a user at once, in the transaction of
+// the reset: whoever begins anew looks them up next, and the device that asked for the
+// reset, which the news is for, is about to log out. The job sees to the rest.
+// client: go/service/account.go:AccountHandler.ResetAccount
+func (s *Service) leaveBehind(tx *store.Tx, f identity.ResetFact) error {
+	var left []kbsig.TeamID
+	err := teams.MembershipsOf(tx, f.Account.UID, func(t kbsig.TeamID, uv kbsig.UserVersion, role teamchain.Role) error {
+		facts, err := teams.FactsOf(tx, t)
+		if err != nil {
+			return err
+		}
+		if facts.Implicit && keyed(role) && uv.Eldest == f.Eldest {
+			left = append(left, t)
+		}
+		if len(left) == teamsAtOnce {
+			return store.ErrStop
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range left {
+		st, err := teams.Load(tx, t)
+		if err != nil {
+			return err
+		}
+		if err := s.perhapsAbandoned(tx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // perhapsAbandoned takes its name from an implicit team in which nobody is left who has
 // its key, and tells those who were in it: they begin anew.
 func (s *Service) perhapsAbandoned(tx *store.Tx, st *teamchain.State) error {
@@ -248,7 +286,7 @@ func (s *Service) perhapsAbandoned(tx *store.Tx, st *teamchain.State) error {
 	if err != nil || alive {
 		return err
 	}
-	if err := implicit.Forget(tx, st.ID()); err != nil {
+	if had, err := implicit.Forget(tx, st.ID()); err != nil || !had {
 		return err
 	}
 	body := fmt.Appendf(nil, `{"team_id":"%s"}`, st.ID())

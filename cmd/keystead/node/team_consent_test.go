@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"net/url"
 	"testing"
 
 	"github.com/keystead/keystead/bench/client"
@@ -143,6 +144,39 @@ func TestImplicitTeamBringsBack(t *testing.T) {
 		}
 		if team, err = alice.LoadTeam(ctx, team.ID, client.TeamOptions{}); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestImplicitTeamLeftBehind proves that when everybody in an implicit team was reset, its
+// name is free by the time the last of them is answered: who comes back would find a team
+// to which nobody has the key. client: go/systests/team_implicit_reset_test.go:TestImplicitTeamResetAll
+func TestImplicitTeamLeftBehind(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	r := newLab(t).mustStart(t)
+	defer r.mustStop(t)
+	var people []*client.Account
+	for _, name := range []string{"alice", "bob"} {
+		a, err := client.Signup(ctx, r.verifier(strictWitness()), client.SignupOptions{
+			Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "desk",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		people = append(people, a)
+	}
+	alice, bob := people[0], people[1]
+	if _, err := alice.CreateImplicitTeam(ctx, false, map[client.UserVersion]client.TeamRole{bob.Version(): client.RoleOwner}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range []*client.Account{bob, alice} {
+		if err := a.Reset(ctx); err != nil {
+			t.Fatal(err)
+		}
+		_, err := alice.Server().Get(ctx, "team/implicit", url.Values{"display_name": {"alice,bob"}, "public": {"0"}}, alice.Session)
+		if left := client.StatusCode(err) == 2623; left != (i == 1) {
+			t.Errorf("after %d of them were reset: %v", i+1, err)
 		}
 	}
 }

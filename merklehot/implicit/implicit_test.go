@@ -94,7 +94,7 @@ func TestComingNamesAreHeld(t *testing.T) {
 	if err := try(second); !errors.Is(err, ErrTaken) {
 		t.Errorf("a second team: %v", err)
 	}
-	if err := try(func(tx *store.Tx) error { return Forget(tx, team(1)) }); err != nil {
+	if err := try(func(tx *store.Tx) error { _, err := Forget(tx, team(1)); return err }); err != nil {
 		t.Fatal(err)
 	}
 	if err := try(second); err != nil {
@@ -134,7 +134,8 @@ func TestNamesAndHoldersAgree(t *testing.T) {
 				case !lives:
 					return Make(tx, team(i), name, coming)
 				case forget:
-					return Forget(tx, team(i))
+					_, err := Forget(tx, team(i))
+					return err
 				}
 				return Call(tx, team(i), name, coming)
 			})

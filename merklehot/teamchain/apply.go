@@ -293,6 +293,8 @@ func (s *State) changeMembership(l *Link, g signer) error {
 			return err
 		}
 		switch {
+		case m.Role == RoleOwner && s.h.Parent != nil:
+			return Refuse(KindSubteamOwner, "%s as an owner of subteam %s", m.UV, s.h.ID)
 		case m.Role == RoleOwner && g.role != RoleOwner:
 			return Refuse(KindOwnerOnly, "an owner is made by a %s", g.role)
 		case m.Role == RoleNone && role == RoleNone:

@@ -49,7 +49,12 @@ type userFact struct {
 	Reset   bool        `codec:"r,omitempty"`
 	Revoked bool        `codec:"v,omitempty"` // a device
 	Keyed   bool        `codec:"k,omitempty"` // got a first per-user key
+	// At is when, in Unix milliseconds: what the user asked for since is another matter.
+	At int64 `codec:"t,omitempty"`
 }
+
+// ends reports that what was done at a time ends with the fact.
+func (f userFact) ends(at int64) bool { return f.At == 0 || at <= f.At }
 
 // Handle registers with the services whose facts concern teams, and lets a runner do what
 // follows.
@@ -82,6 +87,7 @@ func (s *Service) Handle(r *jobs.Runner) {
 }
 
 func (s *Service) note(tx *store.Tx, what string, f userFact) error {
+	f.At = tx.Now().UnixMilli()
 	return jobs.Add(tx, jobs.Job{Kind: jobUser, Key: fmt.Sprintf("%s/%s/%d", what, f.UID, f.Ended), Body: store.Encode(f)})
 }
 
@@ -302,14 +308,16 @@ func (s *Service) outsiderChanged(tx *store.Tx, t kbsig.TeamID, f userFact) erro
 	if err != nil {
 		return err
 	}
-	if !o.Ignored {
+	if !o.Ignored && f.ends(o.Asked) {
 		o.Asked = 0
 	}
 	if err := putOutsider(tx, t, f.UID, o); err != nil {
 		return err
 	}
 	// An answer to a secret is bound to the incarnation that gave it.
-	return s.dropAcceptances(tx, t, f.UID, func(_ kbsig.InviteID, a Acceptance) (bool, error) { return a.Kind == Secret, nil })
+	return s.dropAcceptances(tx, t, f.UID, func(_ kbsig.InviteID, a Acceptance) (bool, error) {
+		return a.Kind == Secret && f.ends(a.At), nil
+	})
 }
 
 // offer asks a team to let somebody in who waited and has a key now.

@@ -66,13 +66,13 @@ func (a *Account) beginTeam(ctx context.Context, name string, id TeamID, others 
 		return nil, err
 	}
 	roles := map[UserVersion]TeamRole{a.Version(): RoleOwner}
-	keyed := map[UID]bool{a.UID: true}
+	keyed := map[UserVersion]bool{a.Version(): true}
 	team := map[string]any{"name": name}
 	if others != nil {
 		team["is_implicit"] = true
 		for u, r := range others {
 			roles[u] = r
-			keyed[u.UID] = keyed[u.UID] || r != RoleRestrictedBot
+			keyed[u] = r != RoleRestrictedBot
 		}
 		team["members"] = memberLists(roles, RoleOwner, RoleReader)
 	} else {
@@ -128,12 +128,12 @@ func (a *Account) CreateSubteam(ctx context.Context, parent *Team, base string, 
 		return nil, err
 	}
 	head["parent"] = map[string]any{"id": parent.ID.String(), "seqno": p.tails[parent.ID].seqno, "seq_type": parent.ID.seqType()}
-	roles, keyed := make(map[UserVersion]TeamRole), make(map[UID]bool)
+	roles, keyed := make(map[UserVersion]TeamRole), make(map[UserVersion]bool)
 	if as != RoleNone {
-		roles[a.Version()], keyed[a.UID] = as, true
+		roles[a.Version()], keyed[a.Version()] = as, true
 	}
 	head["members"] = memberLists(roles, RoleAdmin, RoleWriter, RoleReader, RoleBot, RoleRestrictedBot)
-	if err := a.addAdmins(ctx, parent.TeamChain, keyed); err != nil {
+	if err := a.addAdmins(ctx, parent.TeamChain, parent.ID, keyed); err != nil {
 		return nil, err
 	}
 	key, err := a.firstTeamKey(id)
@@ -156,19 +156,21 @@ func (a *Account) CreateSubteam(ctx context.Context, parent *Team, base string, 
 	return p.postAndLoad(ctx, id)
 }
 
-// addAdmins adds the admins of a team and of all its ancestors.
+// addAdmins adds the admins of a team and of all its ancestors, read as somebody who is in
+// a team at or below it.
 // client: go/teams/teams.go:AllAdmins
-func (a *Account) addAdmins(ctx context.Context, c *TeamChain, keyed map[UID]bool) error {
+func (a *Account) addAdmins(ctx context.Context, c *TeamChain, as TeamID, keyed map[UserVersion]bool) error {
+	o := TeamOptions{Subteam: as}
 	for {
 		for u, r := range c.Members() {
 			if r.atLeast(RoleAdmin) {
-				keyed[u.UID] = true
+				keyed[u] = true
 			}
 		}
 		if !c.ID.Subteam() {
 			return nil
 		}
-		parent, err := a.parentOf(ctx, c, nil, TeamOptions{})
+		parent, err := a.parentOf(ctx, c, nil, o)
 		if err != nil {
 			return err
 		}
@@ -182,25 +184,33 @@ type TeamChange struct {
 	Completed map[string]UserVersion // invites by id
 	Used      map[string]UserVersion
 	Rotate    bool
-	FirstEK   bool // with Rotate: an ephemeral key comes along, the first of a root team
-	Permanent bool // those who go may not come back by themselves
+	FirstEK   bool           // with Rotate: an ephemeral key comes along, the first of a root team
+	Permanent bool           // those who go may not come back by themselves
+	Bots      []UserVersion  // settings of restricted bots, in a link of their own
+	Invites   map[string]any // an invites section, in a link of its own
 }
 
 // ChangeTeam changes roles: boxes for those who come, a lease over those who lose
 // power, a new key if it is asked for. client: go/teams/teams.go:ChangeMembershipWithOptions
 func (a *Account) ChangeTeam(ctx context.Context, t *Team, ch TeamChange) (*Team, error) {
 	var down []UID
-	add, promoted := make(map[UID]bool), make(map[UID]bool)
+	add, promoted := make(map[UserVersion]bool), make(map[UserVersion]bool)
 	for u, r := range ch.Roles {
 		was := t.Role(u)
 		if was != RoleNone && (r == RoleNone || was.atLeast(RoleAdmin) && !r.atLeast(RoleAdmin)) {
-			down = append(down, u.UID)
+			now, err := a.isNow(ctx, u)
+			if err != nil {
+				return nil, err
+			}
+			if now {
+				down = append(down, u.UID)
+			}
 		}
 		if r.atLeast(RoleBot) && (was == RoleNone || was == RoleRestrictedBot) {
-			add[u.UID] = true
+			add[u] = true
 		}
 		if r.atLeast(RoleAdmin) && !was.atLeast(RoleAdmin) {
-			promoted[u.UID] = true
+			promoted[u] = true
 		}
 	}
 	least := t.Root.Seqno
@@ -255,11 +265,13 @@ func (a *Account) ChangeTeam(ctx context.Context, t *Team, ch TeamChange) (*Team
 		if err != nil {
 			return nil, err
 		}
-		boxes, err := a.sealTeam(key, nil, to)
-		if err != nil {
-			return nil, err
+		if len(to) > 0 {
+			boxes, err := a.sealTeam(key, nil, to)
+			if err != nil {
+				return nil, err
+			}
+			team["box_summary_hash"], p.body["per_team_key"] = boxes.summaryHash, boxes
 		}
-		team["box_summary_hash"], p.body["per_team_key"] = boxes.summaryHash, boxes
 	}
 	if len(promoted) > 0 {
 		if err := a.boxSubteams(ctx, p, t, promoted); err != nil {
@@ -269,7 +281,52 @@ func (a *Account) ChangeTeam(ctx context.Context, t *Team, ch TeamChange) (*Team
 	if err := p.add(t.ID, "team.change_membership", team, key, ch.Rotate); err != nil {
 		return nil, err
 	}
+	if err := a.besides(ctx, p, t, &ch, key); err != nil {
+		return nil, err
+	}
 	return p.postAndLoad(ctx, t.ID)
+}
+
+// besides adds the links that come in one request with a change of members.
+// client: go/teams/transactions.go:AddMemberTx.Post
+func (a *Account) besides(ctx context.Context, p *TeamPost, t *Team, ch *TeamChange, key *TeamKey) error {
+	add := func(typ string, team map[string]any, key *TeamKey) error {
+		team, err := a.teamSection(ctx, t, team)
+		if err != nil {
+			return err
+		}
+		return p.add(t.ID, typ, team, key, false)
+	}
+	if len(ch.Invites) > 0 {
+		entropy, err := a.entropy()
+		if err != nil {
+			return err
+		}
+		if err := add("team.invite", map[string]any{"invites": ch.Invites, "entropy": entropy}, nil); err != nil {
+			return err
+		}
+	}
+	if len(ch.Bots) == 0 {
+		return nil
+	}
+	return add("team.bot_settings", map[string]any{"bot_settings": botSettings(ch.Bots)}, key)
+}
+
+// botSettings lets restricted bots see commands and nothing else.
+// client: go/teams/chain_parse.go:SCTeamBot
+func botSettings(bots []UserVersion) []map[string]any {
+	var list []map[string]any
+	for _, u := range bots {
+		list = append(list, map[string]any{
+			"bot": map[string]any{"uid": u.UID.String(), "eldest_seqno": u.Eldest}, "cmds": true, "mentions": false,
+		})
+	}
+	return list
+}
+
+// SetBots posts settings of restricted bots. client: go/teams/teams.go:PostTeamBotSettings
+func (a *Account) SetBots(ctx context.Context, t *Team, bots ...UserVersion) (*Team, error) {
+	return a.postSection(ctx, t, "team.bot_settings", map[string]any{"bot_settings": botSettings(bots)}, t.Key())
 }
 
 // takeTeamLease keeps members who lose power from signing until that is done.
@@ -306,7 +363,7 @@ func (a *Account) rotation(ctx context.Context, p *TeamPost, t *Team, changes ma
 		if err != nil {
 			return nil, err
 		}
-		if err := a.addAdmins(ctx, parent.TeamChain, keyed); err != nil {
+		if err := a.addAdmins(ctx, parent.TeamChain, t.ID, keyed); err != nil {
 			return nil, err
 		}
 	}
@@ -332,15 +389,15 @@ func (a *Account) rotation(ctx context.Context, p *TeamPost, t *Team, changes ma
 }
 
 // keyedAfter are the members who have the team's key after a change of roles.
-func (t *Team) keyedAfter(changes map[UserVersion]TeamRole) map[UID]bool {
+func (t *Team) keyedAfter(changes map[UserVersion]TeamRole) map[UserVersion]bool {
 	roles := t.Members()
 	for u, r := range changes {
 		roles[u] = r
 	}
-	keyed := make(map[UID]bool)
+	keyed := make(map[UserVersion]bool)
 	for u, r := range roles {
 		if r.atLeast(RoleBot) {
-			keyed[u.UID] = true
+			keyed[u] = true
 		}
 	}
 	return keyed
@@ -348,9 +405,9 @@ func (t *Team) keyedAfter(changes map[UserVersion]TeamRole) map[UID]bool {
 
 // boxSubteams gives new admins the keys of everything below.
 // client: go/teams/teams.go:implicitAdminBoxes
-func (a *Account) boxSubteams(ctx context.Context, p *TeamPost, t *Team, uids map[UID]bool) error {
+func (a *Account) boxSubteams(ctx context.Context, p *TeamPost, t *Team, uvs map[UserVersion]bool) error {
 	boxes := make(map[string]*TeamBoxes)
-	to, err := a.recipients(ctx, uids)
+	to, err := a.recipients(ctx, uvs)
 	if err != nil {
 		return err
 	}
@@ -414,7 +471,11 @@ func (a *Account) LeaveTeam(ctx context.Context, t *Team, permanent bool) error 
 	}
 	p.follow(t.TeamChain)
 	p.body["permanent"] = permanent
-	if err := p.add(t.ID, "team.leave", make(map[string]any), nil, false); err != nil {
+	team := make(map[string]any)
+	if t.Implicit {
+		team["is_implicit"] = true
+	}
+	if err := p.add(t.ID, "team.leave", team, nil, false); err != nil {
 		return err
 	}
 	return p.post(ctx)
@@ -518,6 +579,29 @@ func (a *Account) OpenTeam(ctx context.Context, t *Team, joinAs TeamRole) (*Team
 		open["options"] = map[string]any{"join_as": joinAs.String()}
 	}
 	return a.postSection(ctx, t, "team.settings", map[string]any{"settings": map[string]any{"open": open}}, t.Key())
+}
+
+// CloseTeam closes an open team and gives it a new key, since anybody may have the old
+// one. client: go/teams/teams.go:Team.PostTeamSettings
+func (a *Account) CloseTeam(ctx context.Context, t *Team) (*Team, error) {
+	p, err := a.newTeamPost(ctx, t.Root.Seqno)
+	if err != nil {
+		return nil, err
+	}
+	p.follow(t.TeamChain)
+	team, err := a.teamSection(ctx, t, map[string]any{"settings": map[string]any{"open": map[string]any{"enabled": false}}})
+	if err != nil {
+		return nil, err
+	}
+	key, err := a.rotation(ctx, p, t, nil, team)
+	if err != nil {
+		return nil, err
+	}
+	delete(team, "box_summary_hash") // which settings do not have
+	if err := p.add(t.ID, "team.settings", team, key, true); err != nil {
+		return nil, err
+	}
+	return p.postAndLoad(ctx, t.ID)
 }
 
 // SetTLF ties a folder to a team. client: go/teams/service_helper.go:CreateTLF

@@ -139,7 +139,7 @@ func (a *Account) AskBotKey(ctx context.Context, team TeamID, application TeamAp
 // addEK puts the first ephemeral key of a team beside the links of a post: signed by the
 // team's new key, boxed for those of uids who have an ephemeral key of their own.
 // client: go/teams/teams.go:Team.sigPayload
-func (p *TeamPost) addEK(ctx context.Context, id TeamID, by *TeamKey, uids map[UID]bool) error {
+func (p *TeamPost) addEK(ctx context.Context, id TeamID, by *TeamKey, uvs map[UserVersion]bool) error {
 	a := p.a
 	seed, err := newSeed(a.Server().Random)
 	if err != nil {
@@ -150,7 +150,8 @@ func (p *TeamPost) addEK(ctx context.Context, id TeamID, by *TeamKey, uids map[U
 		return err
 	}
 	boxes := []map[string]any{}
-	for uid := range uids {
+	for uv := range uvs {
+		uid := uv.UID
 		theirs, err := a.UserEK(ctx, uid)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -49,11 +50,28 @@ func (t *Team) Key() *TeamKey {
 	return k
 }
 
+// keyLow is the generation up to which all keys and masks are at hand: who becomes a member
+// needs masks of old. client: go/teams/loader.go:TeamLoader.checkNeededRotators
+func (t *Team) keyLow() int {
+	for gen := 1; ; gen++ {
+		_, masked := t.Masks[[2]int{1, gen}]
+		if t.Keys[gen] == nil || !masked {
+			return gen - 1
+		}
+	}
+}
+
 // teamMemory is what an account remembers of teams.
 type teamMemory struct {
 	loaded map[TeamID]*Team
 	tails  map[tailAt]Seqno // of chains in old roots
 	users  map[UID]*User
+
+	// While a team is loaded, its ancestors are loaded once, with the links that were named.
+	// client: go/teams/loader2.go:parentChainCache
+	depth int
+	above map[TeamID]*Team
+	named map[TeamID]map[Seqno]bool
 }
 
 type tailAt struct {
@@ -131,13 +149,22 @@ func teamTail(id TeamID, v any) (*Triple, error) {
 // client: go/teams/loader.go:load2InnerLockedRetry
 func (a *Account) LoadTeam(ctx context.Context, id TeamID, o TeamOptions) (*Team, error) {
 	if a.teams.loaded == nil {
-		a.teams = teamMemory{make(map[TeamID]*Team), make(map[tailAt]Seqno), make(map[UID]*User)}
+		a.teams = teamMemory{
+			loaded: make(map[TeamID]*Team), tails: make(map[tailAt]Seqno), users: make(map[UID]*User),
+			above: make(map[TeamID]*Team), named: make(map[TeamID]map[Seqno]bool),
+		}
 	}
 	if o.Fresh {
 		clear(a.teams.users)
 	}
 	for range teamLoadsMax {
+		if a.teams.depth == 0 {
+			clear(a.teams.above)
+			clear(a.teams.named)
+		}
+		a.teams.depth++
 		t, again, err := a.loadTeam(ctx, id, o)
+		a.teams.depth--
 		if err != nil {
 			return nil, fmt.Errorf("load team %s: %w", id, err)
 		}
@@ -237,9 +264,7 @@ func (a *Account) getTeam(ctx context.Context, id TeamID, old *Team, subteam Tea
 	}
 	if old != nil {
 		args.Set("low", fmt.Sprint(len(old.Links)))
-		if k := old.Key(); k != nil {
-			args.Set("per_team_key_low", strconv.Itoa(k.Generation))
-		}
+		args.Set("per_team_key_low", strconv.Itoa(old.keyLow()))
 	}
 	if len(seqnos) > 0 {
 		list := make([]string, len(seqnos))
@@ -352,12 +377,34 @@ func (a *Account) parentOf(ctx context.Context, c *TeamChain, need []Seqno, o Te
 	if as == (TeamID{}) {
 		as = c.ID
 	}
+	if a.teams.depth > 0 {
+		if t := a.teams.above[c.Parent]; t != nil && t.hasWhole(need) {
+			return t, nil
+		}
+		named := a.teams.named[c.Parent]
+		if named == nil {
+			named = make(map[Seqno]bool)
+			a.teams.named[c.Parent] = named
+		}
+		for _, s := range need {
+			named[s] = true
+		}
+		need = slices.Sorted(maps.Keys(named))
+	}
 	t, err := a.LoadTeam(ctx, c.Parent, TeamOptions{Need: need})
 	var refused *StatusError
 	if errors.As(err, &refused) {
-		return a.LoadTeam(ctx, c.Parent, TeamOptions{Need: need, Subteam: as})
+		t, err = a.LoadTeam(ctx, c.Parent, TeamOptions{Need: need, Subteam: as})
+	}
+	if err == nil && a.teams.depth > 0 {
+		a.teams.above[c.Parent] = t
 	}
 	return t, err
+}
+
+// hasWhole reports that links are there, and are no stubs.
+func (c *TeamChain) hasWhole(need []Seqno) bool {
+	return !slices.ContainsFunc(need, func(s Seqno) bool { return s < 1 || int(s) > len(c.Links) || c.Links[s-1].Stubbed })
 }
 
 // openTeam opens box and prevs and compares the seeds with the chains.
@@ -371,7 +418,8 @@ func (a *Account) openTeam(t *Team, r *teamReply) error {
 	}
 	role := t.Role(me)
 	if t.Deleted || t.SubteamReader || role == RoleRestrictedBot || t.ID.Public() && role == RoleNone {
-		if r.Box != nil && role != RoleNone {
+		// Who is an admin of a team above may have one none the less, and does not open it.
+		if r.Box != nil && role != RoleNone && !t.ID.Subteam() {
 			return bad("a box for %s", role)
 		}
 		return nil

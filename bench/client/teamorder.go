@@ -103,6 +103,9 @@ func (a *Account) checkTeamAdmin(ctx context.Context, t *Team, l *TeamLink, o Te
 	if kind, err := l.team.int("admin", "seq_type"); err != nil || kind != id.seqType() {
 		return violated(RuleTeamLink, l.subject(), "admin.seq_type %d: %v", kind, err)
 	}
+	if o.Subteam == (TeamID{}) {
+		o.Subteam = t.ID
+	}
 	chain := t.TeamChain
 	for chain.ID != id {
 		if !chain.ID.Subteam() {

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/url"
 )
@@ -144,28 +143,40 @@ func (u *User) Version() UserVersion {
 	return v
 }
 
-// recipients loads users and their newest per-user keys.
-func (a *Account) recipients(ctx context.Context, uids map[UID]bool) ([]recipient, error) {
+// recipients loads users and their newest per-user keys, without those who were reset or
+// deleted since they were members: nobody can open a box of theirs.
+// client: go/teams/member_set.go:memberSet.loadMember
+func (a *Account) recipients(ctx context.Context, uvs map[UserVersion]bool) ([]recipient, error) {
 	var out []recipient
-	for uid := range uids {
-		u, err := a.Verifier.LoadUser(ctx, uid, LoadOptions{Credential: a.credential()})
+	for uv, is := range uvs {
+		if !is {
+			continue
+		}
+		u, err := a.Verifier.LoadUser(ctx, uv.UID, LoadOptions{Credential: a.credential()})
 		if err != nil {
 			return nil, err
 		}
-		puk := u.Family.LatestPUK()
-		if puk == nil {
-			return nil, fmt.Errorf("%s has no per-user key", uid)
+		if u.Family == nil || u.Version() != uv {
+			continue
 		}
-		out = append(out, recipient{uid, *puk})
+		if puk := u.Family.LatestPUK(); puk != nil {
+			out = append(out, recipient{uv.UID, *puk})
+		}
 	}
 	return out, nil
+}
+
+// isNow reports that a member has not been reset or deleted since.
+func (a *Account) isNow(ctx context.Context, uv UserVersion) (bool, error) {
+	u, err := a.Verifier.LoadUser(ctx, uv.UID, LoadOptions{Credential: a.credential()})
+	return err == nil && u.Family != nil && u.Version() == uv, err
 }
 
 // adminSection says where the account became admin: of the team, or of the nearest
 // ancestor. nil, without an error, if it is no admin.
 // client: go/teams/teams.go:getAdminPermission
 func (a *Account) adminSection(ctx context.Context, c *TeamChain) (map[string]any, error) {
-	me := a.Version()
+	me, o := a.Version(), TeamOptions{Subteam: c.ID}
 	for {
 		if c.Role(me).atLeast(RoleAdmin) {
 			points := c.Roles[me]
@@ -178,7 +189,7 @@ func (a *Account) adminSection(ctx context.Context, c *TeamChain) (map[string]an
 		if !c.ID.Subteam() {
 			return nil, nil
 		}
-		parent, err := a.parentOf(ctx, c, nil, TeamOptions{})
+		parent, err := a.parentOf(ctx, c, nil, o)
 		if err != nil {
 			return nil, err
 		}

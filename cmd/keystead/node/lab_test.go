@@ -37,7 +37,7 @@ var (
 	seedFlag  = flag.Uint64("seed", 1, "what the tests with chance try")
 	cutsFlag  = flag.Int("cuts", 0, "TestPowerLoss: how often the power is cut; TestTeamsAreWhole: how often at most for each operation and share of what is kept")
 	nthFlag   = flag.Int("nth", 0, "TestEveryWriteFails, TestTeamsAreWhole: every n-th write operation fails; 1: each")
-	stepsFlag = flag.Int("steps", 0, "TestHistories: steps of all accounts together")
+	stepsFlag = flag.Int("steps", 0, "TestHistories, TestTeamHistories: steps of everybody together")
 	sceneFlag = flag.String("scene", ".*", "TestMutants: only scenes whose name this matches as a whole")
 	mutFlag   = flag.Int("mutants", 0, "TestMutants: about how many mutants are tried")
 )

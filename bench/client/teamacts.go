@@ -324,7 +324,7 @@ func botSettings(bots []UserVersion) []map[string]any {
 	return list
 }
 
-// SetBots posts settings of restricted bots. client: go/teams/teams.go:PostTeamBotSettings
+// SetBots posts settings of restricted bots. client: go/teams/teams.go:Team.PostTeamBotSettings
 func (a *Account) SetBots(ctx context.Context, t *Team, bots ...UserVersion) (*Team, error) {
 	return a.postSection(ctx, t, "team.bot_settings", map[string]any{"bot_settings": botSettings(bots)}, t.Key())
 }

@@ -51,7 +51,7 @@ func (t *Team) Key() *TeamKey {
 }
 
 // keyLow is the generation up to which all keys and masks are at hand: who becomes a member
-// needs masks of old. client: go/teams/loader.go:TeamLoader.checkNeededRotators
+// needs masks of old. client: go/teams/loader.go:TeamLoader.lows
 func (t *Team) keyLow() int {
 	for gen := 1; ; gen++ {
 		_, masked := t.Masks[[2]int{1, gen}]

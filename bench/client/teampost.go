@@ -145,7 +145,7 @@ func (u *User) Version() UserVersion {
 
 // recipients loads users and their newest per-user keys, without those who were reset or
 // deleted since they were members: nobody can open a box of theirs.
-// client: go/teams/member_set.go:memberSet.loadMember
+// client: go/teams/member_set.go:memberSet.loadGroup
 func (a *Account) recipients(ctx context.Context, uvs map[UserVersion]bool) ([]recipient, error) {
 	var out []recipient
 	for uv, is := range uvs {

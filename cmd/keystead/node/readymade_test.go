@@ -26,8 +26,8 @@ func TestReadyMadeUsers(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			if n := len(u.Family.ActiveDevices()); n != devices || u.Family.LatestPUK() == nil {
-				t.Errorf("%s has %d devices, not %d", name, n, devices)
+			if n := len(u.Family.ActiveDevices()); n != devices || u.Family.LatestPUK() != nil {
+				t.Errorf("%s has %d devices, not %d, and per-user key %v", name, n, devices, u.Family.LatestPUK())
 			}
 			if tail := u.Tail().Seqno; links[name] != 0 && links[name] != tail {
 				t.Errorf("%s had %d links before the restart, and has %d", name, links[name], tail)

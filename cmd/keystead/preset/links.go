@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/crypto/nacl/box"
-
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/store"
@@ -231,7 +229,8 @@ func (d begins) make(n kbsig.Username) (device, error) {
 	return dev, err
 }
 
-// begin makes the first device. client: go/engine/device_keygen.go:DeviceKeygen.Push
+// begin makes the first device. Nobody has a per-user key: these accounts are older than
+// those, and clients see how they invite such people. client: go/engine/device_keygen.go:DeviceKeygen.Push
 func (b *batch) begin(d begins) error {
 	dev, err := d.make(b.who.name)
 	if err != nil {
@@ -243,20 +242,7 @@ func (b *batch) begin(d begins) error {
 		return err
 	}
 	b.eldest = dev.sign.kid
-	if err := b.subkey(dev); err != nil {
-		return err
-	}
-	puk, err := newPerUserKey(b.who.name)
-	if err != nil {
-		return err
-	}
-	err = b.delegate("per_user_key", dev.sign, map[string]any{"per_user_key": map[string]any{
-		"encryption_kid": puk.box.kid.String(), "generation": 1, "signing_kid": puk.sign.kid.String(),
-	}}, &puk.sign, sigchain.Posted{PublicSigning: puk.sign.kid.String(), PublicEncrypt: puk.box.kid.String()})
-	if err != nil {
-		return err
-	}
-	return b.give(dev, dev)
+	return b.subkey(dev)
 }
 
 // add makes another device, on the word of the first.
@@ -275,32 +261,13 @@ func (b *batch) add(d adds) error {
 	if err != nil {
 		return err
 	}
-	if err := b.subkey(dev); err != nil {
-		return err
-	}
-	return b.give(first, dev)
+	return b.subkey(dev)
 }
 
 func (b *batch) subkey(dev device) error {
 	return b.delegate("subkey", dev.sign, map[string]any{
 		"device": dev.section(false), "subkey": map[string]any{"kid": dev.box.kid.String(), "parent_kid": dev.sign.kid.String()},
 	}, nil, sigchain.Posted{PublicKey: dev.box.kid.String(), EldestKID: b.eldest.String()})
-}
-
-// give adds the per-user key's seed, sealed for a device.
-func (b *batch) give(from, to device) error {
-	puk, err := newPerUserKey(b.who.name)
-	if err != nil {
-		return err
-	}
-	public := [32]byte(to.box.kid[2:34])
-	n := secret(b.who.name, "nonce for "+to.name)
-	nonce := [24]byte(n[:24])
-	sealed := box.Seal(nil, puk.seed[:], &nonce, &public, &from.box.private)
-	b.post.PUK = &sigchain.PUKExtra{Generation: 1, Boxes: []sigchain.Box{{
-		Generation: 1, ReceiverKID: to.box.kid, Box: kbsig.Armor(kbsig.EncodeEncryption(to.box.kid, from.box.kid, nonce, sealed)),
-	}}}
-	return nil
 }
 
 // keepDevice gives the server what a client gives it for a device, before or after its links.

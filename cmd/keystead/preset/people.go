@@ -13,7 +13,7 @@ type person struct {
 type deed interface{ links() int64 }
 
 type (
-	// begins is the first device: eldest key, encryption key and per-user key.
+	// begins is the first device: eldest key and encryption key.
 	begins struct {
 		device string
 		id     string // in hex, where tests ask for it; derived where they do not
@@ -31,7 +31,7 @@ type (
 	follows struct{ name kbsig.Username }
 )
 
-func (begins) links() int64  { return 3 }
+func (begins) links() int64  { return 2 }
 func (adds) links() int64    { return 2 }
 func (proves) links() int64  { return 1 }
 func (hosts) links() int64   { return 1 }

@@ -64,6 +64,9 @@ func (m maker) make(ctx context.Context, p person) error {
 	if err != nil {
 		return err
 	}
+	if _, keyed := st.LatestPUK(); keyed {
+		return m.assume(ctx, p) // made by a build that gave them per-user keys, and left so
+	}
 	var n int64
 	for _, d := range p.deeds {
 		if n += d.links(); n <= int64(st.Tail) {
@@ -163,27 +166,6 @@ func newDevice(n kbsig.Username, name, kind string) (device, error) {
 	var err error
 	d.box, err = newBoxKey(secret(n, "box "+name))
 	return d, err
-}
-
-// perUserKey is a person's first per-user key. client: go/libkb/per_user_key.go
-type perUserKey struct {
-	seed [32]byte
-	sign signKey
-	box  boxKey
-}
-
-func newPerUserKey(n kbsig.Username) (perUserKey, error) {
-	p := perUserKey{seed: secret(n, "per-user key")}
-	derive := func(reason string) (out [32]byte) {
-		h := hmac.New(sha256.New, p.seed[:])
-		h.Write([]byte(reason))
-		h.Sum(out[:0])
-		return out
-	}
-	p.sign = newSigner(derive("Derived-User-NaCl-EdDSA-1"))
-	var err error
-	p.box, err = newBoxKey(derive("Derived-User-NaCl-DH-1"))
-	return p, err
 }
 
 // rootNow is the newest published root, as links quote it.

@@ -45,27 +45,30 @@ func (h *hiddenReply) verify(root *Root, id TeamID) (out hiddenTold, err error) 
 }
 
 // playHidden verifies the hidden chain: it stands on the visible one, reaches what the
-// root commits to, and has every link that visible links commit to.
+// root commits to, and has every link that visible links commit to. Who reads a team from
+// below is promised nothing, and gets stubs.
 // client: go/teams/hidden/loader.go:LoaderPackage.Update, CheckParentPointersOnFullLoad
 func (a *Account) playHidden(_ context.Context, t *Team, r *teamReply) error {
-	role := t.Role(a.Version())
-	// A restricted bot who is an admin of a team above is told, and has no use for it.
-	above := role == RoleRestrictedBot && t.ID.Subteam()
-	if t.SubteamReader || role == RoleRestrictedBot || t.ID.Public() && role == RoleNone {
-		if len(r.Hidden) > 0 && !above {
-			return violated(RuleHidden, "team "+t.ID.String(), "%d hidden links for somebody who has no keys", len(r.Hidden))
-		}
-		if t.hidden.last > 0 && !above {
-			return violated(RuleHidden, "team "+t.ID.String(), "%d hidden links are promised to somebody who gets none", t.hidden.last)
+	if t.ID.Public() && t.Role(a.Version()) == RoleNone {
+		if len(r.Hidden) > 0 || t.hidden.last > 0 {
+			return violated(RuleHidden, "team "+t.ID.String(), "%d hidden links, %d promised, of a public team", len(r.Hidden), t.hidden.last)
 		}
 		return nil
 	}
-	if !t.hidden.told {
+	if !t.hidden.told && !t.SubteamReader {
 		return violated(RuleBlind, "team "+t.ID.String(), "nothing is said of its hidden chain")
 	}
 	var ids []LinkID
 	clear(t.HiddenPTKs)
 	for i, raw := range r.Hidden {
+		if t.SubteamReader {
+			id, err := hiddenStub(raw, ids)
+			if err != nil {
+				return under(RuleHidden, fmt.Sprintf("hidden link %d of team %s", i+1, t.ID), err)
+			}
+			ids = append(ids, id)
+			continue
+		}
 		l, err := parseHiddenJSON(raw)
 		if err != nil {
 			return err
@@ -86,6 +89,34 @@ func (a *Account) playHidden(_ context.Context, t *Team, r *teamReply) error {
 		t.HiddenTail = &HiddenTail{Seqno(n), ids[n-1]}
 	}
 	return t.checkRatchets(r, ids)
+}
+
+// hiddenStub is the id of a link that is shown without what it says, after others.
+func hiddenStub(raw json.RawMessage, before []LinkID) (id LinkID, err error) {
+	var j struct{ I, O, S string }
+	if err := json.Unmarshal(raw, &j); err != nil {
+		return id, err
+	}
+	if j.I != "" || j.S != "" {
+		return id, fmt.Errorf("what it says is shown to somebody from below")
+	}
+	b, err := unbase64(j.O)
+	if err != nil {
+		return id, err
+	}
+	r := packReader{}
+	o := r.list(r.whole(b), 8)
+	var prev LinkID
+	if n := r.int(o[1]); r.err == nil && n != int64(len(before)+1) {
+		return id, fmt.Errorf("it is link %d", n)
+	}
+	if o[2] != nil {
+		copy(prev[:], r.bytes(o[2], 32))
+	}
+	if n := len(before); r.err == nil && (n == 0) != (o[2] == nil) || n > 0 && prev != before[n-1] {
+		return id, fmt.Errorf("it follows %x", prev)
+	}
+	return sha256.Sum256(b), r.err
 }
 
 func parseHiddenJSON(raw json.RawMessage) (*HiddenLink, error) {

@@ -306,8 +306,17 @@ func (c *call) teamPicture(text string, formats []string) (map[string]string, er
 		return out, err
 	}
 	s, err := showcase.Of(c.view(), id)
-	if err != nil || s.Picture.IsZero() {
+	if err != nil {
 		return out, err
+	}
+	return c.shownPicture(id, s, formats), nil
+}
+
+// shownPicture is where the picture that a team shows can be fetched, in each format.
+func (c *call) shownPicture(id kbsig.TeamID, s showcase.Shown, formats []string) map[string]string {
+	out := map[string]string{}
+	if s.Picture.IsZero() {
+		return out
 	}
 	for _, f := range formats {
 		if size, ok := sizeFor(f); ok {
@@ -316,7 +325,7 @@ func (c *call) teamPicture(text string, formats []string) (map[string]string, er
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
 // teamPictureUpload: POST image/upload_team_avatar. client: go/avatars/upload.go:UploadImage

@@ -10,6 +10,7 @@ import (
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/merklehot/implicit"
 	"github.com/keystead/keystead/merklehot/joining"
+	"github.com/keystead/keystead/merklehot/showcase"
 	"github.com/keystead/keystead/merklehot/teamchain"
 	"github.com/keystead/keystead/merklehot/teams"
 )
@@ -150,7 +151,11 @@ func teamRejectAcceptance(c *call) (any, error) {
 	return none{}, joiningError(c.s.Joining.Reject(ctx, c.who.UID, invite, kbsig.UserVersion{UID: u, Eldest: eldest}, akey))
 }
 
-// teamInviteDetails: GET team/get_invite_details.
+// clientFormats are those in which clients show pictures. client: go/avatars/utils.go:AllFormats
+var clientFormats = []string{"square_40", "square_192", "square_200", "square_256", "square_360", "square_960"}
+
+// teamInviteDetails: GET team/get_invite_details: who holds an invite link is told what the
+// team shows to those in it.
 // client: go/teams/seitan_invitelink.go:GetInviteLinkDetails
 func teamInviteDetails(c *call) (any, error) {
 	invite, err := parsed(c, "invite_id", kbsig.ParseInviteID)
@@ -173,14 +178,18 @@ func teamInviteDetails(c *call) (any, error) {
 		Name        string            `json:"team_name"`
 		Members     int               `json:"team_num_members"`
 	}{
-		InviterGone: d.InviterGone, InviterUID: d.Inviter.String(), Avatars: map[string]string{},
-		TeamID: d.Team.String(), IsOpen: d.Open, Name: d.Name.String(), Members: d.Members,
+		InviterGone: d.InviterGone, InviterUID: d.Inviter.String(), TeamID: d.Team.String(), IsOpen: d.Open, Name: d.Name.String(), Members: d.Members,
 	}
 	acct, err := accounts.Get(c.view(), d.Inviter)
 	if err != nil {
 		return nil, err
 	}
 	out.Inviter = string(acct.Name)
+	shown, err := showcase.Of(c.view(), d.Team)
+	if err != nil {
+		return nil, err
+	}
+	out.Description, out.Avatars = shown.Description, c.shownPicture(d.Team, shown, clientFormats)
 	if c.who != nil {
 		standing, err := teams.StandingOf(c.view(), d.Team, c.who.UID)
 		if err != nil {

@@ -89,10 +89,7 @@ func (s *Server) invitationLetter(to string, from kbsig.Username, code, message 
 // TeamLetter invites an address to a team, or, without one, to a conversation. What the
 // inviter wrote stands in it as one quoted line.
 func (s *Server) TeamLetter(to string, from kbsig.Username, team, token, message string) mail.Message {
-	what := "the team " + team
-	if team == "" {
-		what = "a conversation"
-	}
+	what := invitedTo(team)
 	paragraphs := []string{fmt.Sprintf("The user %s of the Keybase server %s invites you to %s.", from, s.host(), what)}
 	if message = strings.TrimSpace(mail.Printable(message)); message != "" {
 		paragraphs = append(paragraphs, "> "+clipped(message, invitationMessageMax))
@@ -101,6 +98,19 @@ func (s *Server) TeamLetter(to string, from kbsig.Username, team, token, message
 		"If you have an account, you accept with:\n\n    keybase team accept-invite --token "+token,
 		fmt.Sprintf("If not, sign up first with a Keybase client that uses the server %s. An account that has verified this mail address is let in without the command.", s.address()))
 	return letter(to, fmt.Sprintf("%s invites you to %s", from, clipped(what, 100)), paragraphs...)
+}
+
+// TeamText tells a number that somebody invites it.
+func (s *Server) TeamText(to string, from kbsig.Username, team string) mail.Text {
+	return mail.Text{To: to, Text: fmt.Sprintf("%s invites you to %s on the Keybase server %s. Verify this number there to be let in.",
+		from, clipped(invitedTo(team), 100), clipped(s.host(), 80))}
+}
+
+func invitedTo(team string) string {
+	if team == "" {
+		return "a conversation"
+	}
+	return "the team " + team
 }
 
 func signUpCommand(code string) string {

@@ -184,7 +184,7 @@ func (c *call) botSeries() (id keyboxes.BotKeyID, err error) {
 	if a.Role != teamchain.RoleRestrictedBot || !a.Member() {
 		return id, status.New(status.TeamReadError, "TEAM_READ_ERROR", "you are not a restricted bot of this team")
 	}
-	id = keyboxes.BotKeyID{Team: a.Team, Bot: c.who.UID, Ephemeral: c.flag("is_ephemeral")}
+	id = keyboxes.BotKeyID{Team: a.Team, Bot: c.who.UID, Eldest: a.UV.Eldest, Ephemeral: c.flag("is_ephemeral")}
 	id.Application, err = c.application()
 	return id, err
 }
@@ -270,7 +270,7 @@ func botKeyNeeded(c *call) (any, error) {
 		return nil, status.InputField("generation", "there is no such generation")
 	}
 	return none{}, c.update(func(tx *store.Tx) error {
-		return teamkeys.Need(tx, id.Team, id.Bot, generation, id.Application, id.Ephemeral)
+		return teamkeys.Need(tx, id, generation)
 	})
 }
 

@@ -282,13 +282,17 @@ func (g *teamGetter) masks() error {
 	})
 }
 
-// hidden adds the hidden chain. client: go/teams/hidden/loader.go:LoaderPackage.Update
+// hidden adds the hidden chain, because visible links commit to it: whole for those who
+// may know of the keys. Who reads the team only from a team below gets stubs, and so does
+// a restricted bot that loads fast: there clients compare keys with secrets that it lacks.
+// client: go/teams/hidden/loader.go:LoaderPackage.Update, go/teams/ftl.go:FastTeamChainLoader.processHidden
 func (g *teamGetter) hidden() error {
-	if !g.a.Hidden() || !g.q.hidden {
+	if !g.q.hidden || !g.a.Hidden() && !g.a.Below {
 		return nil
 	}
+	stub := !g.a.Hidden() || g.q.fast && !g.a.Keys()
 	return hidden.Links(g.c.view(), g.a.Team, g.q.hideLow, func(_ kbsig.Seqno, rec hidden.Record) error {
-		g.out.Hidden = append(g.out.Hidden, rec.Entry(false))
+		g.out.Hidden = append(g.out.Hidden, rec.Entry(stub))
 		return nil
 	})
 }

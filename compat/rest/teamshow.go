@@ -177,13 +177,15 @@ type teamItemJSON struct {
 	Name        string  `json:"name"`
 	Description *string `json:"description,omitempty"`
 	MemberCount int     `json:"memberCount"`
-	LastActive  int64   `json:"lastActive"` // milliseconds
-	IsDemoted   bool    `json:"isDemoted"`
-	InTeam      bool    `json:"inTeam"`
+	// LastActive is when the team changed last, in milliseconds. What its members write
+	// to each other is not told to those outside.
+	LastActive int64 `json:"lastActive"`
+	IsDemoted  bool  `json:"isDemoted"`
+	InTeam     bool  `json:"inTeam"`
 }
 
 func (c *call) teamItem(f showcase.Found) (teamItemJSON, error) {
-	out := teamItemJSON{ID: f.Team.String(), Name: f.Name, MemberCount: f.Members}
+	out := teamItemJSON{ID: f.Team.String(), Name: f.Name, MemberCount: f.Members, LastActive: f.Changed}
 	if f.Description != "" {
 		out.Description = &f.Description
 	}

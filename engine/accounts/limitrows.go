@@ -22,6 +22,7 @@ func LimitRows() []limits.Row {
 		limits.Count("phoneCodeDigits", phoneCodeDigits, "digits", "of such a code"),
 		limits.Count("LookupsPerDayMax", LookupsPerDayMax, "addresses and numbers", "that a user looks up in a day and has not looked up before"),
 		limits.Count("InvitesPerDayMax", InvitesPerDayMax, "invitations", "that a user sends in a day"),
+		limits.Count("TeamInvitesPerDayMax", TeamInvitesPerDayMax, "mails and text messages", "that invite to teams for a user in a day; further invitations stand, but nobody is written to"),
 		limits.Count("VerifiesPerDayMax", VerifiesPerDayMax, "messages", "for verification that a user asks for in a day"),
 		limits.Count("settingTeamsMax", settingTeamsMax, "teams", "in a user's contact settings"),
 		limits.Count("followeeDegreesMax", followeeDegreesMax, "degrees", "of followees whom the contact settings let in"),

@@ -17,6 +17,9 @@ const (
 	LookupsPerDayMax = 5000
 	// InvitesPerDayMax bounds the invitations that a user sends.
 	InvitesPerDayMax = 20
+	// TeamInvitesPerDayMax bounds the mails and text messages that invite people to
+	// teams for a user.
+	TeamInvitesPerDayMax = 200
 	// VerifiesPerDayMax bounds the verification mails and text messages that a user
 	// asks for.
 	VerifiesPerDayMax = 30
@@ -31,12 +34,15 @@ type Purpose string
 
 // The purposes.
 const (
-	Lookups  Purpose = "lookup"
-	Invites  Purpose = "invite"
-	Verifies Purpose = "verify"
+	Lookups     Purpose = "lookup"
+	Invites     Purpose = "invite"
+	TeamInvites Purpose = "team"
+	Verifies    Purpose = "verify"
 )
 
-var budgets = map[Purpose]int{Lookups: LookupsPerDayMax, Invites: InvitesPerDayMax, Verifies: VerifiesPerDayMax}
+var budgets = map[Purpose]int{
+	Lookups: LookupsPerDayMax, Invites: InvitesPerDayMax, TeamInvites: TeamInvitesPerDayMax, Verifies: VerifiesPerDayMax,
+}
 
 // ErrBudget says that a user has done so much of something that it must wait for a day.
 var ErrBudget = errors.New("enough of that for today")

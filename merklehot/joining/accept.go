@@ -180,18 +180,22 @@ type tokenUse struct {
 	By kbsig.UID `codec:"u"` // who accepted with it; zero: nobody yet
 }
 
-// mailInvite makes the secret of an invite and writes it to the address. Nothing but its
-// hash is kept. Too many mails to one address are no reason to refuse the link.
-func (s *Service) mailInvite(tx *store.Tx, st *teamchain.State, invite *teamchain.Invite, from kbsig.UID, message string) error {
-	if !mail.AddressOK(invite.Name) || s.o.Letter == nil {
+// writeTo tells somebody who is invited by address or number, and whom nobody is known to
+// be, that there is the invite. What keeps a message from being written (the day's budget
+// of the inviter, too much to one address, an address that is none) is no reason to refuse
+// the link: whoever proves the address or number is let in without it.
+func (s *Service) writeTo(tx *store.Tx, st *teamchain.State, invite *teamchain.Invite, from kbsig.UID, message string) error {
+	mailed, texted := invite.Type == typeEmail && mail.AddressOK(invite.Name), invite.Type == typePhone
+	if !mailed && !texted || s.o.Letter == nil || s.o.Text == nil {
 		return nil
 	}
-	var raw [15]byte
-	if _, err := io.ReadFull(s.o.Rand, raw[:]); err != nil {
-		return fmt.Errorf("make the token of an invite: %w", err)
+	err := accounts.Spend(tx, from, accounts.TeamInvites, 1)
+	if errors.Is(err, accounts.ErrBudget) {
+		return nil
 	}
-	token := base64.RawURLEncoding.EncodeToString(raw[:])
-	store.Save(tx, keys.InviteLead(byToken(token), st.ID(), invite.ID), tokenUse{})
+	if err != nil {
+		return err
+	}
 	acct, err := accounts.Get(tx, from)
 	if err != nil {
 		return err
@@ -204,17 +208,33 @@ func (s *Service) mailInvite(tx *store.Tx, st *teamchain.State, invite *teamchai
 		}
 		name = full.String()
 	}
+	if texted {
+		err = mail.SendText(tx, s.o.Text("+"+invite.Name, acct.Name, name))
+	} else {
+		err = s.mailInvite(tx, st, invite, acct.Name, name, message)
+	}
+	if errors.Is(err, mail.ErrTooMuch) || errors.Is(err, mail.ErrMalformed) {
+		return nil
+	}
+	return err
+}
+
+// mailInvite makes the secret of an invite and writes it to the address. Beside the mail
+// nothing but its hash is kept.
+func (s *Service) mailInvite(tx *store.Tx, st *teamchain.State, invite *teamchain.Invite, from kbsig.Username, team, message string) error {
+	var raw [15]byte
+	if _, err := io.ReadFull(s.o.Rand, raw[:]); err != nil {
+		return fmt.Errorf("make the token of an invite: %w", err)
+	}
+	token := base64.RawURLEncoding.EncodeToString(raw[:])
+	store.Save(tx, keys.InviteLead(byToken(token), st.ID(), invite.ID), tokenUse{})
 	if s.o.TokenMade != nil {
 		s.o.TokenMade(invite.Name, token)
 	}
 	if len(message) > inviteMessageMax {
 		message = message[:inviteMessageMax]
 	}
-	err = mail.Send(tx, s.o.Letter(invite.Name, acct.Name, name, token, message))
-	if errors.Is(err, mail.ErrTooMuch) || errors.Is(err, mail.ErrMalformed) {
-		return nil
-	}
-	return err
+	return mail.Send(tx, s.o.Letter(invite.Name, from, team, token, message))
 }
 
 // Reject drops the answer to a secret invite that an admin's client found to be wrong. It

@@ -149,6 +149,8 @@ type Options struct {
 	Rand     io.Reader
 	// Letter is the mail that invites an address to a team, with a token that accepts.
 	Letter func(to string, from kbsig.Username, team, token, message string) mail.Message
+	// Text is the text message that tells a number of it.
+	Text func(to string, from kbsig.Username, team string) mail.Text
 	// Known finds the user who has proven a name at a service; ok is false if nobody has.
 	Known func(r store.Reader, service, name string) (u kbsig.UID, ok bool, err error)
 	// TokenMade is told of the token in a mail, in devel mode; nil tells nobody.

@@ -305,10 +305,7 @@ func (s *Service) addInvite(tx *store.Tx, t kbsig.TeamID, p *postedTeam, invite 
 	if ok {
 		return s.name(tx, t, p.after, invite, u)
 	}
-	if invite.Type == typeEmail {
-		return s.mailInvite(tx, p.after, invite, p.fact.By.UID, message)
-	}
-	return nil
+	return s.writeTo(tx, p.after, invite, p.fact.By.UID, message)
 }
 
 // northAmericaDigits are those of a number behind country code 1, with it.

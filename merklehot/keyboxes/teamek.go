@@ -98,12 +98,15 @@ type BotKey struct {
 	Box        string    `codec:"b"`
 	Signer     kbsig.KID `codec:"k"` // the team's key that signed
 	Sealed     int64     `codec:"p"` // generation of the bot's key that it is encrypted to
+	// Eldest is the bot's incarnation; a later one cannot open the box.
+	Eldest kbsig.Seqno `codec:"e,omitempty"`
 }
 
-// BotKeyID names a series of keys of a bot.
+// BotKeyID names a series of keys of an incarnation of a bot.
 type BotKeyID struct {
 	Team        kbsig.TeamID
 	Bot         kbsig.UID
+	Eldest      kbsig.Seqno
 	Application int
 	Ephemeral   bool
 }
@@ -112,8 +115,11 @@ func (id BotKeyID) key(generation int64) []byte {
 	return keys.BotKey(id.Team, id.Bot, byte(id.Application), id.Ephemeral, generation)
 }
 
-// PutBotKey stores a generation, in place of the one before.
-func PutBotKey(tx *store.Tx, id BotKeyID, k BotKey) { store.Save(tx, id.key(k.Generation), k) }
+// PutBotKey stores a generation, in place of that of an earlier incarnation.
+func PutBotKey(tx *store.Tx, id BotKeyID, k BotKey) {
+	k.Eldest = id.Eldest
+	store.Save(tx, id.key(k.Generation), k)
+}
 
 // DropBotKey forgets a generation.
 func DropBotKey(tx *store.Tx, id BotKeyID, generation int64) { tx.Delete(id.key(generation)) }
@@ -127,6 +133,9 @@ func GetBotKey(r store.Reader, id BotKeyID, generation int64) (*BotKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key of bot %s in team %s: %w", id.Bot, id.Team, err)
 	}
+	if k.Eldest != id.Eldest {
+		return nil, nil
+	}
 	return &k, nil
 }
 
@@ -138,8 +147,10 @@ func NewestBotKey(r store.Reader, id BotKeyID) (out *BotKey, err error) {
 		if err != nil {
 			return err
 		}
-		out = &k
-		return store.ErrStop
+		if k.Eldest == id.Eldest {
+			out = &k
+		}
+		return store.ErrStop // those of an earlier incarnation are not newer
 	})
 	if err != nil {
 		return nil, fmt.Errorf("keys of bot %s in team %s: %w", id.Bot, id.Team, err)

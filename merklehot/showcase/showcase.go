@@ -168,6 +168,7 @@ type Found struct {
 	Name        string
 	Description string
 	Members     int
+	Changed     int64 // Unix milliseconds: when something about it changed last
 }
 
 // Search finds open teams by a word of their name or description, the largest first; all
@@ -212,7 +213,11 @@ func found(r store.Reader, t kbsig.TeamID) (Found, error) {
 		return Found{}, err
 	}
 	s, err := Of(r, t)
-	return Found{Team: t, Name: st.Name().String(), Description: s.Description, Members: st.MemberCount()}, err
+	if err != nil {
+		return Found{}, err
+	}
+	f, err := teams.FactsOf(r, t)
+	return Found{Team: t, Name: st.Name().String(), Description: s.Description, Members: st.MemberCount(), Changed: f.Changed}, err
 }
 
 // Suggested are the teams that are shown to who looks for none in particular: the first

@@ -261,13 +261,14 @@ func PutBotKey(tx *store.Tx, t kbsig.TeamID, by kbsig.UID, k *kbsig.BotKey, box 
 	if k.Generation > newest {
 		return errBotSigner
 	}
-	id := keyboxes.BotKeyID{Team: t, Bot: k.Bot, Application: k.Application, Ephemeral: ephemeral}
+	id := keyboxes.BotKeyID{Team: t, Bot: k.Bot, Eldest: bot.UV.Eldest, Application: k.Application, Ephemeral: ephemeral}
 	old, err := keyboxes.GetBotKey(tx, id, k.Generation)
 	if err != nil {
 		return err
 	}
-	// A key that an older key of the team had signed may be signed anew.
-	if old != nil && old.Signer == k.Signer && old.Sealed == k.Sealed {
+	// Also if it is signed by an old key of the team, or sealed to an old one of the bot:
+	// what it opens was for who had it then. client: go/systests/ephemeral_test.go:TestEphemeralTeambotEK
+	if old != nil {
 		return errBotExists
 	}
 	keyboxes.PutBotKey(tx, id, keyboxes.BotKey{Generation: k.Generation, Sig: k.Statement, Box: box, Signer: k.Signer, Sealed: k.Sealed})
@@ -300,28 +301,52 @@ type botNews struct {
 	UID         string `json:"uid,omitempty"`
 	Generation  int64  `json:"generation"`
 	Application int    `json:"application,omitempty"`
-	Force       int64  `json:"forceCreateGeneration,omitempty"`
+	// Force is the generation of the team's ephemeral key that is not good enough.
+	Force int64 `json:"forceCreateGeneration,omitempty"`
 }
 
-// Need asks the members of a team for a key of a bot. Generation 0 is the newest: of an
-// ephemeral key the bot then needs one after the newest, for it cannot open that.
-// client: go/teambot/notify.go, go/ephemeral/handler.go:HandleTeambotEKNeeded
-func Need(tx *store.Tx, t kbsig.TeamID, bot kbsig.UID, generation int64, application int, ephemeral bool) error {
-	to, err := keyed(tx, t)
+// Need asks the members of a team for a key of a bot. Generation 0 is the newest. If the
+// newest ephemeral one that the bot has is signed by an old key of the team, or sealed to
+// an old key of the bot, members make a new one for the whole team: a bot's is derived
+// from the team's. client: go/teambot/notify.go, go/ephemeral/handler.go:HandleTeambotEKNeeded
+func Need(tx *store.Tx, id keyboxes.BotKeyID, generation int64) error {
+	to, err := keyed(tx, id.Team)
 	if err != nil {
 		return err
 	}
-	news := botNews{ID: t.String(), UID: bot.String(), Generation: generation}
-	if ephemeral {
-		if newest, err := keyboxes.NewestTeamEK(tx, t); err != nil {
-			return err
-		} else if generation == 0 && newest != nil {
-			news.Force = newest.Generation
+	news := botNews{ID: id.Team.String(), UID: id.Bot.String(), Generation: generation}
+	if id.Ephemeral {
+		if generation == 0 {
+			if news.Force, err = outworn(tx, id); err != nil {
+				return err
+			}
 		}
 		return tell(tx, to, "ephemeral.teambot_key_needed", needLasts, news)
 	}
-	news.Application = application
+	news.Application = id.Application
 	return tell(tx, to, "teambot.teambot_key_needed", needLasts, news)
+}
+
+// outworn is the newest generation of a team's ephemeral key if the newest that a bot has
+// of them is of no use to it; 0 if it is, or if the bot has none.
+func outworn(r store.Reader, id keyboxes.BotKeyID) (int64, error) {
+	has, err := keyboxes.NewestBotKey(r, id)
+	if err != nil || has == nil {
+		return 0, err
+	}
+	newest, err := keyboxes.NewestTeamEK(r, id.Team)
+	if err != nil || newest == nil {
+		return 0, err
+	}
+	signer, _, err := signingKey(r, id.Team)
+	if err != nil {
+		return 0, err
+	}
+	sealed, err := sealedTo(r, id.Bot, true)
+	if err != nil || has.Signer == signer && has.Sealed == sealed {
+		return 0, err
+	}
+	return newest.Generation, nil
 }
 
 func tell(tx *store.Tx, to []kbsig.UID, category string, lasts time.Duration, body any) error {

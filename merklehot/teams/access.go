@@ -84,8 +84,11 @@ func (a Access) Keys() bool {
 // client: go/teams/loader2.go:TeamLoader.checkReaderKeyMaskCoverage
 func (a Access) Masks() bool { return !a.deleted && a.Role.AtLeast(teamchain.RoleBot) }
 
-// Hidden reports whether the hidden chain may be read: it tells of keys only.
-func (a Access) Hidden() bool { return a.Keys() }
+// Hidden reports whether the hidden chain may be read. It tells of keys only, and without
+// their secrets: restricted bots must know them, because keys that members make for them
+// are signed with the newest, and visible links that they see commit to it.
+// client: go/teambot/bot_keyer.go:BotKeyer.GetLatestTeambotKey, go/teams/hidden/loader.go:LoaderPackage.CheckUpdatesAgainstSeeds
+func (a Access) Hidden() bool { return a.Keys() || a.Member() }
 
 // Managed reports whether the user may do what admins do, and know what admins know.
 func (a Access) Managed() bool { return !a.deleted && a.Admin() }

@@ -21,6 +21,8 @@ type Facts struct {
 	Offchain int64 `codec:"o,omitempty"`
 	// Told counts what members were told of the team's changes.
 	Told int64 `codec:"t,omitempty"`
+	// Changed is when something about the team changed last, in Unix milliseconds.
+	Changed int64 `codec:"c,omitempty"`
 }
 
 // FactsOf loads a team's facts, or fails with ErrNoTeam.

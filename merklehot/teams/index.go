@@ -76,7 +76,7 @@ func (b *batch) indexNames(tx *store.Tx, t kbsig.TeamID) error {
 	case err != nil:
 		return err
 	default:
-		f.Offchain, f.Told = old.Offchain, old.Told
+		f.Offchain, f.Told, f.Changed = old.Offchain, old.Told, old.Changed
 		if f.Parent != old.Parent {
 			return fmt.Errorf("team %s moved: %w", t, ErrCorrupt)
 		}

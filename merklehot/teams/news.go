@@ -86,7 +86,7 @@ func (b *batch) tellChange(tx *store.Tx, t kbsig.TeamID, c Change) error {
 	if err != nil {
 		return err
 	}
-	f.Told++
+	f.Told, f.Changed = f.Told+1, tx.Now().UnixMilli()
 	if c.Misc {
 		f.Offchain++
 	}

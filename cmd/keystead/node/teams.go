@@ -25,6 +25,9 @@ func (n *node) openWays(ids *identity.Service) {
 		Letter: func(to string, from kbsig.Username, team, token, message string) mail.Message {
 			return n.rest.TeamLetter(to, from, team, token, message)
 		},
+		Text: func(to string, from kbsig.Username, team string) mail.Text {
+			return n.rest.TeamText(to, from, team)
+		},
 		TokenMade: func(address, token string) { n.rest.RememberToken(address, token) },
 	})
 	n.chores.Handle(n.jobs)

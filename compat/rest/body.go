@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -17,6 +18,11 @@ const (
 	bodyFirstBytes = 4 << 10
 	// bodiesBytesMax bounds bodies beyond bodyFirstBytes, over all connections.
 	bodiesBytesMax = 256 << 20
+	// drainedBytesMax is how much of a body that is too large is read and dropped, so that
+	// its sender gets to read the answer; of more, no more is wanted.
+	drainedBytesMax = 1 << 20
+	// drainedTimeMax bounds the wait for it.
+	drainedTimeMax = time.Second
 	// argsMax bounds the arguments of a form or a query, each.
 	argsMax = 64
 )
@@ -52,6 +58,10 @@ func (s *Server) readBody(ctx *fasthttp.RequestCtx, most int) ([]byte, error) {
 	}
 	if n > most {
 		ctx.SetConnectionClose()
+		if n <= drainedBytesMax && ctx.Conn().SetReadDeadline(time.Now().Add(drainedTimeMax)) == nil {
+			// Whatever goes wrong here, nobody is left to be told.
+			_, _ = io.Copy(io.Discard, stream)
+		}
 		return nil, status.Input("the body is larger than %d bytes", most)
 	}
 	if len(ctx.Request.Header.ContentEncoding()) > 0 {

@@ -14,6 +14,8 @@ func LimitRows() []limits.Row {
 		limits.Count("secretKeysMax", secretKeysMax, "secret keys", "sealed anew with a new passphrase"),
 		limits.Bytes("passphraseBodyMax", passphraseBodyMax, "of a change of the passphrase, with those keys"),
 		limits.Bytes("keyAddBodyMax", keyAddBodyMax, "of a PGP key's form"),
+		limits.Bytes("drainedBytesMax", drainedBytesMax, "of a body that is too large, which is read so that its sender gets the answer"),
+		limits.Time("drainedTimeMax", drainedTimeMax, "for that to come"),
 		limits.Bytes("bodyBytesMax", bodyBytesMax, "of a body, unless its route names another limit"),
 		limits.Bytes("keyMultiBodyMax", keyMultiBodyMax, "of a body of key/multi and user/user_ek"),
 		limits.Bytes("sigMultiBodyMax", sigMultiBodyMax, "of a body of sig/multi"),

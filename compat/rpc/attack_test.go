@@ -391,13 +391,13 @@ func TestServeEndsWithItsListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	if err := s.Serve(l); err == nil || err == ErrServerClosed {
+	if err := s.Serve(l, nil); err == nil || err == ErrServerClosed {
 		t.Errorf("closed listener: %v", err)
 	}
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if err := s.Serve(l); err != ErrServerClosed {
+	if err := s.Serve(l, nil); err != ErrServerClosed {
 		t.Errorf("after shutdown: %v", err)
 	}
 }

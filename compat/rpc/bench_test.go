@@ -32,7 +32,7 @@ func benchDoor(b *testing.B, n int) *door {
 		b.Fatal(err)
 	}
 	d := &door{s, g, auth, ln.Addr().String(), make(chan error, 1)}
-	go func() { d.served <- s.Serve(ln) }()
+	go func() { d.served <- s.Serve(ln, nil) }()
 	b.Cleanup(func() {
 		_ = s.Shutdown(context.Background())
 		<-d.served

@@ -123,7 +123,7 @@ func openDoor(t *testing.T, l Limits, change ...func(*Options)) *door {
 		t.Fatal(err)
 	}
 	d := &door{s, g, auth, ln.Addr().String(), make(chan error, 1)}
-	go func() { d.served <- s.Serve(ln) }()
+	go func() { d.served <- s.Serve(ln, nil) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

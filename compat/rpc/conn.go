@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,7 @@ type session struct {
 type conn struct {
 	srv   *Server
 	nc    net.Conn
+	first *firstWords // of a connection by TLS
 	place netip.Prefix
 	from  limits.Who    // without a user
 	mute  *list.Element // in the server's silent ones; guarded by its lock
@@ -75,13 +77,17 @@ type conn struct {
 	settling  atomic.Bool
 }
 
-func newConn(s *Server, nc net.Conn, place netip.Prefix, from limits.Who) *conn {
+func newConn(s *Server, nc net.Conn, tlsConfig *tls.Config, place netip.Prefix, from limits.Who) *conn {
 	c := &conn{
 		srv: s, nc: nc, place: place, from: from,
-		in:      bufio.NewReaderSize(nc, readAhead),
 		authBy:  s.opts.Clock().Add(s.limits.AuthWithin),
 		running: make(map[int64]*call),
 	}
+	if tlsConfig != nil {
+		c.first = &firstWords{Conn: nc}
+		c.nc = tls.Server(c.first, tlsConfig)
+	}
+	c.in = bufio.NewReaderSize(c.nc, readAhead)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	return c
 }
@@ -92,7 +98,11 @@ func (c *conn) session() *session { return c.id.Load() }
 // run serves the connection until it ends and gives everything back.
 func (c *conn) run() {
 	defer c.srv.forget(c)
-	if err := c.read(); err != nil && !c.isDraining() {
+	err := c.secureAside()
+	if err == nil {
+		err = c.read()
+	}
+	if err != nil && !c.isDraining() {
 		c.close(c.reasonOf(err))
 	}
 	c.calls.Wait()
@@ -110,6 +120,22 @@ func (c *conn) run() {
 	c.closing.Do(func() { c.reason = "shutdown" })
 	c.srv.metrics.closed.WithLabelValues(c.reason).Inc()
 	c.out.abandon(&c.srv.budget)
+}
+
+// secureAside is secure on a stack of its own: a handshake needs a large one, which the
+// connection would keep for the rest of its life.
+func (c *conn) secureAside() error {
+	if c.first == nil {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := errFrame
+		defer func() { done <- err }()
+		defer c.recovered("handshake")
+		err = c.secure()
+	}()
+	return <-done
 }
 
 // read takes frames until one cannot be read.
@@ -248,6 +274,8 @@ func (c *conn) reasonOf(err error) string {
 	switch {
 	case errors.Is(err, errBuffered):
 		return "buffers full"
+	case errors.Is(err, errNoTurn):
+		return "no turn for a handshake"
 	case errors.Is(err, errFrame), errors.Is(err, errMalformed):
 		return "bad frame"
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.session() == nil:

@@ -54,12 +54,12 @@ type Limits struct {
 // DefaultLimits are the limits that apply where Options.Limits says nothing.
 func DefaultLimits() Limits {
 	return Limits{
-		FrameBeforeAuth:                64 << 10,
+		FrameBeforeAuth:                16 << 10,
 		FrameAfterAuth:                 16 << 20,
 		AnswerBytes:                    64 << 20,
 		Conns:                          20_000,
 		ConnsPerAddress:                512,
-		ConnsUnauthenticated:           4096,
+		ConnsUnauthenticated:           16_384,
 		ConnsUnauthenticatedPerAddress: 128,
 		CallsPerConn:                   64,
 		AuthWithin:                     15 * time.Second,
@@ -69,7 +69,7 @@ func DefaultLimits() Limits {
 		CallWithin:                     25 * time.Second,
 		Farewell:                       3 * time.Second,
 		QueueBytes:                     8 << 20,
-		QueueBytesBeforeAuth:           64 << 10,
+		QueueBytesBeforeAuth:           16 << 10,
 		BufferedBytes:                  512 << 20,
 	}
 }

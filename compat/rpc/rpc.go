@@ -19,7 +19,7 @@
 //
 // The package keeps no state of its own beyond connections. It imports the owners it
 // serves (chatlog/gregor) and the vocabulary (compat/wire, compat/status,
-// compat/kbsig). It is not told about TLS: the listener is.
+// compat/kbsig).
 //
 // client: github.com/keybase/go-framed-msgpack-rpc/rpc, go/service/gregor.go
 package rpc
@@ -27,6 +27,7 @@ package rpc
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,6 +77,7 @@ type Server struct {
 	limits  Limits
 	metrics *metrics
 	budget  budget
+	turns   turns
 	routes  map[string]route
 
 	lastSpelled atomic.Pointer[spelling]
@@ -89,7 +91,7 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 	places    places
-	silent    list.List // of *conn that have not authenticated, the oldest first
+	silent    list.List // of *conn that have not authenticated, the one without progress for longest first
 }
 
 // New makes a Server.
@@ -114,6 +116,7 @@ func New(o Options) (*Server, error) {
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
 		places:    newPlaces(),
+		turns:     newTurns(),
 	}
 	s.budget.max = s.limits.BufferedBytes
 	var err error
@@ -132,8 +135,10 @@ var ErrServerClosed = errors.New("rpc: server closed")
 const acceptPause = 50 * time.Millisecond
 
 // Serve accepts connections until Shutdown, or until the listener fails for good.
-// It may be called for several listeners, plain or TLS, and closes l in the end.
-func (s *Server) Serve(l net.Listener) error {
+// Connections speak TLS if there is a configuration for it. It may be called for
+// several listeners and closes l in the end.
+func (s *Server) Serve(l net.Listener, tlsConfig *tls.Config) error {
+	tlsConfig = withoutTickets(tlsConfig)
 	if !s.addListener(l) {
 		l.Close()
 		return ErrServerClosed
@@ -143,7 +148,7 @@ func (s *Server) Serve(l net.Listener) error {
 	for {
 		nc, err := l.Accept()
 		if err == nil {
-			s.admit(nc)
+			s.admit(nc, tlsConfig)
 			continue
 		}
 		select {
@@ -186,7 +191,7 @@ func (s *Server) removeListener(l net.Listener) {
 // admit gives a connection its place and starts it, or closes it at once. When the
 // places are all taken, the one that has been silent longest makes room, so that
 // silent ones cannot keep others out.
-func (s *Server) admit(nc net.Conn) {
+func (s *Server) admit(nc net.Conn, tlsConfig *tls.Config) {
 	ip := addrOf(nc.RemoteAddr())
 	addr, exempt := limits.AddressOf(ip), s.opts.Exempt(ip)
 	var oldest *conn
@@ -207,7 +212,7 @@ func (s *Server) admit(nc net.Conn) {
 		return
 	}
 	s.places.take(addr)
-	c := newConn(s, nc, addr, limits.Who{Addr: ip})
+	c := newConn(s, nc, tlsConfig, addr, limits.Who{Addr: ip})
 	c.mute = s.silent.PushBack(c)
 	s.conns[c] = struct{}{}
 	s.open.Add(1)
@@ -238,6 +243,16 @@ func (s *Server) makeRoom() {
 	s.mu.Unlock()
 	if c != nil {
 		c.close(closedForNewcomers)
+	}
+}
+
+// progressed makes a connection that has gone on with its handshake the last of the
+// silent ones to make room: what was done for it is not to be lost.
+func (s *Server) progressed(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.mute != nil {
+		s.silent.MoveToBack(c.mute)
 	}
 }
 

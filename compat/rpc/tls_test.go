@@ -39,8 +39,6 @@ func tlsConfigs(t *testing.T) (server, client *tls.Config) {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: roots}
 }
 
-func tlsListener(l net.Listener, c *tls.Config) net.Listener { return tls.NewListener(l, c) }
-
 func dialTLS(t *testing.T, addr string, c *tls.Config) *testClient {
 	t.Helper()
 	nc, err := tls.Dial("tcp", addr, c)
@@ -48,5 +46,9 @@ func dialTLS(t *testing.T, addr string, c *tls.Config) *testClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
+	return clientOf(t, nc)
+}
+
+func clientOf(t *testing.T, nc net.Conn) *testClient {
 	return &testClient{t: t, nc: nc, in: bufio.NewReader(nc)}
 }

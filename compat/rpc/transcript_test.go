@@ -198,7 +198,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- d.Serve(tlsListener(ln, server)) }()
+	go func() { served <- d.Serve(ln, server) }()
 	addr := ln.Addr().String()
 
 	silent, err := net.Dial("tcp", addr)

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -49,11 +48,7 @@ func (n *node) serve(ctx context.Context) error {
 	}
 	start("rest", func() error { return n.rest.Serve(n.httpLn, n.tlsConfig("http", "http/1.1")) })
 	start("rpc", func() error {
-		ln := n.rpcLn
-		if c := n.tlsConfig("rpc"); c != nil {
-			ln = tls.NewListener(ln, c)
-		}
-		if err := n.rpc.Serve(ln); !errors.Is(err, rpc.ErrServerClosed) {
+		if err := n.rpc.Serve(n.rpcLn, n.tlsConfig("rpc")); !errors.Is(err, rpc.ErrServerClosed) {
 			return err
 		}
 		return nil

@@ -193,7 +193,7 @@ func (c *realm) raceLease(b *crew) {
 		return
 	}
 	sub := b.live()[c.rng.IntN(len(b.live()))]
-	if admin(sub.role(x)) {
+	if admin(sub.role(x)) || !sub.rules(x) {
 		return
 	}
 	mine, err1 := c.load(by, b)

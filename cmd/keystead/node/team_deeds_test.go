@@ -38,11 +38,12 @@ func (c *realm) makeTeam() {
 // change is a change of members that the model follows.
 type change struct {
 	client.TeamChange
-	b *crew
+	b       *crew
+	cancels *ticket // in the same request
 }
 
 func newChange(b *crew) *change {
-	return &change{client.TeamChange{Roles: map[client.UserVersion]client.TeamRole{}}, b}
+	return &change{TeamChange: client.TeamChange{Roles: map[client.UserVersion]client.TeamRole{}}, b: b}
 }
 
 // give gives somebody a role, and takes former incarnations out.
@@ -116,6 +117,12 @@ func (ch *change) done(c *realm) {
 	}
 	for id := range ch.Used {
 		b.tickets[id].uses++
+	}
+	if k := ch.cancels; k != nil {
+		b.link(linkKind{invite: true})
+		if b.tickets[k.id] != nil { // else the change has ended it already
+			b.spend(k)
+		}
 	}
 	for _, u := range ch.Bots {
 		b.bots[u] = true
@@ -233,6 +240,10 @@ func (c *realm) changeSeveral(b *crew) {
 		return
 	}
 	ch.Rotate = !b.open && c.rng.IntN(2) == 0
+	if active := b.active(); len(active) > 0 && c.rng.IntN(2) == 0 {
+		ch.cancels = active[c.rng.IntN(len(active))]
+		ch.Invites = map[string]any{"cancel": []string{ch.cancels.id}}
+	}
 	c.try(ch, by, "change several members")
 }
 

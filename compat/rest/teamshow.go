@@ -81,6 +81,11 @@ func teamShowcaseSet(c *call) (any, error) {
 		if !a.Managed() {
 			return errTeamAdmins
 		}
+		if f, err := teams.FactsOf(tx, id); err != nil {
+			return err
+		} else if f.Implicit {
+			return status.InputField("tid", "this team shows nothing")
+		}
 		s, err := showcase.Of(tx, id)
 		if err != nil {
 			return err
@@ -113,10 +118,14 @@ func teamShowcaseSet(c *call) (any, error) {
 }
 
 // mayPromote is the right to show, or not, being in a team: of admins who are members by
-// themselves, and of all members if the team allows it.
+// themselves, and of all members if the team allows it. Whom somebody talks to is no such
+// team.
 func mayPromote(r store.Reader, a teams.Access) (bool, error) {
 	if !a.Member() {
 		return false, nil
+	}
+	if f, err := teams.FactsOf(r, a.Team); err != nil || f.Implicit {
+		return false, err
 	}
 	s, err := showcase.Of(r, a.Team)
 	return s.AnyMember || a.Role.AtLeast(teamchain.RoleAdmin), err

@@ -346,7 +346,11 @@ func Closed(r store.Reader, u kbsig.UID, t kbsig.TeamID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !standing.Any() {
+	f, err := teams.FactsOf(r, t)
+	if err != nil {
+		return false, err
+	}
+	if !standing.Any() || f.Deleted {
 		return false, ErrNoTeam
 	}
 	d, err := DoorOf(r, t)

@@ -49,6 +49,11 @@ func (s *Service) NewLease(ctx context.Context, by kbsig.UID, t kbsig.TeamID, me
 		if err != nil {
 			return err
 		}
+		if f, err := FactsOf(tx, t); err != nil {
+			return err
+		} else if f.Deleted {
+			return teamchain.Refuse(teamchain.KindDeleted, "lease over members of team %s", t)
+		}
 		alone := len(members) == 1 && members[0] == by
 		if !standing.Admin() && !(alone && standing.Any()) {
 			return teamchain.Refuse(teamchain.KindPermission, "lease by %s, who is no admin of team %s", by, t)

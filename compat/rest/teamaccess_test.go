@@ -88,7 +88,7 @@ func (d *door) asked(t *testing.T, c *crowd, who, method, endpoint string, args 
 }
 
 // codes are what the letters of the table stand for.
-var codes = map[byte]int{'.': 0, 'x': 2623, 'n': 2614, '?': 205, 'L': 201, 'p': 2711, '!': 100, 'k': 2662}
+var codes = map[byte]int{'b': 202, 'w': 2625, 't': 2664, 'g': 2761, '.': 0, 'x': 2623, 'n': 2614, '?': 205, 'L': 201, 'p': 2711, '!': 100, 'k': 2662}
 
 // TestAccessTable walks every endpoint of teams for every relation that somebody can have
 // to a team and to one below it, and proves that exactly those are answered whom the table

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -333,6 +334,7 @@ type stage struct {
 	scene
 	lab          *lab
 	before       *vfs.MemFS
+	born         time.Time // when before was
 	right        request
 	mutants      []mutant
 	r            *run
@@ -397,6 +399,7 @@ func setScene(t *testing.T, sc scene) *stage {
 	s.mutants = s.right.mutants()
 	srv.Close()
 	must(r.stop())
+	s.born = l.clock()
 	s.before = faultfs.Clone(l.mem, 100, rand.New(rand.NewPCG(0, 0)))
 	return s
 }
@@ -407,7 +410,11 @@ func second3[A, B any](_ A, _ B, err error) error { return err }
 func (s *stage) reset(t *testing.T) {
 	t.Helper()
 	s.end(t)
-	s.r = s.lab.on(faultfs.Clone(s.before, 100, rand.New(rand.NewPCG(0, 0)))).mustStart(t)
+	l := s.lab.on(faultfs.Clone(s.before, 100, rand.New(rand.NewPCG(0, 0))))
+	// For this server it is always the moment at which the scene was set: nothing falls due
+	// by itself, so that whatever is written was written for a request.
+	l.clock = func() time.Time { return s.born }
+	s.r = l.mustStart(t)
 	s.settle(t)
 	s.group = s.groupNow(t)
 }
@@ -426,7 +433,7 @@ func (s *stage) settle(t *testing.T) {
 		due := keys.DueJobs([16]byte{})[:1] // of every kind
 		errDue := v.Scan(due, keys.End(due), func(k, _ []byte) error {
 			_, at, _, ok := keys.DueJobOf(k)
-			left = left || ok && at <= s.lab.clock().UnixMilli()
+			left = left || ok && at <= s.born.UnixMilli()
 			return nil
 		})
 		err = errors.Join(err, errDue)

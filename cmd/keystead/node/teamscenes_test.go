@@ -229,9 +229,9 @@ func setTeamScenes(t *testing.T, scenes []teamScene) (stages []*stage) {
 	}
 	srv.Close()
 	must(r.stop())
-	before := faultfs.Clone(l.mem, 100, rand.New(rand.NewPCG(0, 0)))
+	before, born := faultfs.Clone(l.mem, 100, rand.New(rand.NewPCG(0, 0))), l.clock()
 	for _, s := range stages {
-		s.before = before
+		s.before, s.born = before, born
 	}
 	return stages
 }

@@ -140,7 +140,7 @@ var hiddenLies = []lie{
 	served(RuleHidden, "another outside", halfOf("o")),
 	served(RuleHidden, "a signature of nobody", halfOf("s")),
 	served(RuleHidden, "a link that is no object", func(_ *teamScene, r map[string]any) { r["hidden"] = []any{"link"} }),
-	hiddenLie(RuleHidden, "links for somebody who has no keys", func(s *teamScene) error {
+	hiddenLie(RuleTeamKey, "a box for a restricted bot", func(s *teamScene) error {
 		ctx := s.t.Context()
 		t, err := s.alice.ChangeTeam(ctx, s.acme, TeamChange{Roles: map[UserVersion]TeamRole{s.bob.Version(): RoleRestrictedBot}})
 		if err != nil {

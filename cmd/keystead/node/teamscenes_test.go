@@ -123,6 +123,7 @@ var teamHarmless = []harm{
 	{`invite to a team`, `email_invite_msg`, `.*`, "what somebody writes to the invited"},
 	{`lease over members`, `member_uids`, `twice|space .*|newline after`, "the same, named twice, or with space around it"},
 	{`team's ephemeral key`, `boxes`, `drop|empty|null|array|upper name|list name|no value|empty first`, "nobody can read it"},
+	{`team's ephemeral key`, `method`, `GET`, "another endpoint, which reads"},
 	{`team's ephemeral key`, `boxes`, `space .*|newline after`, "white space in JSON"},
 	{`ask to be let in`, `team`, `upper`, "the same name"},
 

@@ -59,6 +59,36 @@ func proven(name string, team func(s *teamScene) TeamID, f func(s *teamScene, re
 	})
 }
 
+// fromBelow has bob, who is in the subteam only, read acme as its member, and changes what
+// he gets of the hidden chain.
+func fromBelow(name string, f func(s *teamScene, reply map[string]any)) lie {
+	return hiddenLie(RuleHidden, name, func(s *teamScene) error {
+		if err := s.moveBelow(); err != nil {
+			return err
+		}
+		s.on("team/get", func(q url.Values, reply map[string]any) {
+			if q.Get("id") == s.acme.ID.String() && q.Get("read_subteam_id") != "" {
+				f(s, reply)
+			}
+		})
+		_, err := s.bob.LoadTeam(s.t.Context(), s.dev.ID, TeamOptions{Fresh: true})
+		return err
+	})
+}
+
+// moveBelow makes bob a writer of the subteam and nothing in acme.
+func (s *teamScene) moveBelow() (err error) {
+	ctx, u := s.t.Context(), s.bob.Version()
+	if s.dev, err = s.alice.ChangeTeam(ctx, s.dev, TeamChange{Roles: map[UserVersion]TeamRole{u: RoleWriter}}); err != nil {
+		return err
+	}
+	s.acme, err = s.alice.ChangeTeam(ctx, s.acme, TeamChange{Roles: map[UserVersion]TeamRole{u: RoleNone}, Rotate: true})
+	s.mu.Lock()
+	delete(s.teams[s.acme.ID].boxes, s.bob.UID)
+	s.mu.Unlock()
+	return err
+}
+
 func acme(s *teamScene) TeamID { return s.acme.ID }
 func dev(s *teamScene) TeamID  { return s.dev.ID }
 
@@ -140,6 +170,21 @@ var hiddenLies = []lie{
 	served(RuleHidden, "another outside", halfOf("o")),
 	served(RuleHidden, "a signature of nobody", halfOf("s")),
 	served(RuleHidden, "a link that is no object", func(_ *teamScene, r map[string]any) { r["hidden"] = []any{"link"} }),
+	fromBelow("what a link says, told to somebody from below", func(s *teamScene, r map[string]any) {
+		r["hidden"] = slices.Clone(s.teams[s.acme.ID].hidden)
+	}),
+	fromBelow("a link withheld from somebody from below", func(_ *teamScene, r map[string]any) { r["hidden"] = hiddenOf(r)[:1] }),
+	fromBelow("links in another order for somebody from below", func(_ *teamScene, r map[string]any) {
+		r["hidden"] = []any{hiddenOf(r)[1], hiddenOf(r)[0]}
+	}),
+	hiddenLie(RuleHidden, "a newest link that does not come", func(s *teamScene) error {
+		s.on("merkle/path", func(q url.Values, reply map[string]any) {
+			if q.Get("leaf_id") == s.acme.ID.String() {
+				reply["last_hidden_seqno"] = 3
+			}
+		})
+		return s.fresh(s.acme.ID)
+	}),
 	hiddenLie(RuleTeamKey, "a box for a restricted bot", func(s *teamScene) error {
 		ctx := s.t.Context()
 		t, err := s.alice.ChangeTeam(ctx, s.acme, TeamChange{Roles: map[UserVersion]TeamRole{s.bob.Version(): RoleRestrictedBot}})
@@ -190,6 +235,10 @@ var hiddenLies = []lie{
 	}),
 
 	proven("no proof", acme, func(_ *teamScene, r map[string]any) { delete(r, "enc_value_with_proof") }),
+	proven("nothing at all", acme, func(_ *teamScene, r map[string]any) {
+		delete(r, "enc_value_with_proof")
+		delete(r, "last_hidden_seqno")
+	}),
 	proven("a proof cut short", acme, func(_ *teamScene, r map[string]any) {
 		b, _ := unbase64(r["enc_value_with_proof"].(string))
 		r["enc_value_with_proof"] = b64(b[:len(b)-1])

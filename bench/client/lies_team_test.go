@@ -254,7 +254,11 @@ func TestHonestHiddenTeams(t *testing.T) {
 	if err != nil || dev.Key().Generation != 2 {
 		t.Fatalf("rotate the subteam: %v", err)
 	}
-	if err := errors.Join(ts.fresh(ts.acme.ID), ts.fresh(ts.dev.ID)); err != nil {
-		t.Error(err)
+	ts.dev = dev
+	if err := errors.Join(ts.fresh(ts.acme.ID), ts.fresh(ts.dev.ID), ts.moveBelow()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.bob.LoadTeam(ctx, ts.dev.ID, TeamOptions{Fresh: true}); err != nil {
+		t.Errorf("bob reads from below: %v", err)
 	}
 }

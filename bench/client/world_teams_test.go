@@ -145,7 +145,7 @@ func (w *world) teamGet(q url.Values, me *resident) (map[string]any, *refusal) {
 	}
 	if q.Get("read_subteam_id") != "" {
 		reply["box"], reply["reader_key_masks"], reply["subteam_reader"] = nil, []any{}, true
-		reply["hidden"] = []any{}
+		reply["hidden"] = stubsOf(t.hidden)
 	}
 	if list := q.Get("seqnos"); list != "" {
 		chain := []any{}
@@ -156,6 +156,15 @@ func (w *world) teamGet(q url.Values, me *resident) (map[string]any, *refusal) {
 		reply["chain"] = chain
 	}
 	return reply, nil
+}
+
+// stubsOf are hidden links without what they say.
+func stubsOf(links []any) []any {
+	out := []any{}
+	for _, l := range links {
+		out = append(out, map[string]any{"o": l.(map[string]any)["o"]})
+	}
+	return out
 }
 
 func toAny(entries []map[string]any) []any {

@@ -275,6 +275,19 @@ func TestMutants(t *testing.T) {
 			got.PTK.Signing != kbsig.KID(c.Key.Sig) || got.PTK.Encryption != kbsig.KID(c.Key.Enc) || got.Parent.Seqno != kbsig.Seqno(c.Parent.Seqno) || got.Team != kbsig.TeamID(c.Team) {
 			t.Fatalf("a client reads another link: %+v, %+v", got, c)
 		}
+		v := w.st.View()
+		defer v.Close()
+		st, err := hidden.Load(v, got.Team)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Apply(got, w); err != nil {
+			return
+		}
+		// It may stand: then it differs in nothing by which readers judge its place.
+		if c.Team != good.Team || c.Seqno != 1 || c.Prev != good.Prev || c.Parent != good.Parent || c.Key.Generation != 3 || c.Implicit || c.Public || c.Eldest != good.Eldest && c.Eldest < 1 {
+			t.Fatalf("it would stand: %+v", c)
+		}
 	})
 }
 

@@ -349,7 +349,7 @@ func (h *hand) step() []*draft {
 	case 5:
 		return h.rename(t)
 	case 6:
-		if h.rng.IntN(4) == 0 {
+		if h.rng.IntN(2) == 0 {
 			return h.remove(t)
 		}
 		return h.settings(t)

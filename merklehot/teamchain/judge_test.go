@@ -105,7 +105,8 @@ func TestMutants(t *testing.T) {
 	}
 	n := new(tally)
 	done, taken := make(map[kbsig.LinkType]bool), make(map[string]bool)
-	for seed := uint64(0); n.forged+n.signed < want; seed++ {
+	missing := func() bool { return !testing.Short() && len(done) < len(rules) }
+	for seed := uint64(0); n.forged+n.signed < want || missing() && seed < 20; seed++ {
 		b := &bout{hand: &hand{world: newWorld(seed, 8), tag: fmt.Sprint(seed)}, t: t, out: out, n: n, done: done, taken: taken}
 		b.eye.Signer = b.signer
 		for range 60 {
@@ -113,6 +114,9 @@ func TestMutants(t *testing.T) {
 				b.play(ds)
 			}
 		}
+	}
+	if missing() {
+		t.Errorf("links of %d types were changed, there are %d", len(done), len(rules))
 	}
 	for _, row := range slices.Sorted(maps.Keys(taken)) {
 		t.Errorf("taken, and not on the list: %s", row)

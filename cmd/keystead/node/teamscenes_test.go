@@ -19,6 +19,7 @@ import (
 // troupe is who takes part in scenes about teams.
 type troupe struct {
 	alice, bob, carol, dora *client.Account // owner, writer, reader, nobody yet
+	robot                   *client.Account // restricted bot
 	acme, work, other       *client.Team    // work is below acme; alice alone is in other
 }
 
@@ -61,6 +62,18 @@ var teamScenes = []teamScene{
 	}},
 	{"add a bot", "sig/multi", func(ctx context.Context, c *troupe) error {
 		return second(c.alice.ChangeTeam(ctx, c.acme, client.TeamChange{Roles: roles(client.RoleRestrictedBot, c.dora)}))
+	}},
+	{"settings of a bot", "sig/multi", func(ctx context.Context, c *troupe) error {
+		return second(c.alice.SetBots(ctx, c.acme, c.robot.Version()))
+	}},
+	{"let in and invite", "sig/multi", func(ctx context.Context, c *troupe) error {
+		i, err := c.alice.NewInvite("email", "x@example.org")
+		if err != nil {
+			return err
+		}
+		return second(c.alice.ChangeTeam(ctx, c.acme, client.TeamChange{
+			Roles: roles(client.RoleReader, c.dora), Invites: map[string]any{"writer": []any{i}},
+		}))
 	}},
 	{"rotate", "sig/multi", func(ctx context.Context, c *troupe) error { return second(c.alice.RotateTeam(ctx, c.acme)) }},
 	{"rotate out of sight", "sig/multi", func(ctx context.Context, c *troupe) error {
@@ -178,7 +191,7 @@ func setTeamScenes(t *testing.T, scenes []teamScene) (stages []*stage) {
 		}
 	}
 	c := &troupe{}
-	for name, who := range map[string]**client.Account{"alice": &c.alice, "bob": &c.bob, "carol": &c.carol, "dora": &c.dora} {
+	for name, who := range map[string]**client.Account{"alice": &c.alice, "bob": &c.bob, "carol": &c.carol, "dora": &c.dora, "robot": &c.robot} {
 		a, err := client.Signup(ctx, client.NewVerifier(srv, nil), client.SignupOptions{
 			Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "desk of " + name,
 		})
@@ -195,6 +208,8 @@ func setTeamScenes(t *testing.T, scenes []teamScene) (stages []*stage) {
 	c.acme, err = c.alice.ChangeTeam(ctx, c.acme, client.TeamChange{Roles: roles(client.RoleWriter, c.bob)})
 	must(err)
 	c.acme, err = c.alice.ChangeTeam(ctx, c.acme, client.TeamChange{Roles: roles(client.RoleReader, c.carol)})
+	must(err)
+	c.acme, err = c.alice.ChangeTeam(ctx, c.acme, client.TeamChange{Roles: roles(client.RoleRestrictedBot, c.robot)})
 	must(err)
 	c.work, err = c.alice.CreateSubteam(ctx, c.acme, "work", client.RoleNone)
 	must(err)
@@ -281,6 +296,6 @@ func TestTeamMutants(t *testing.T) {
 		}
 	}
 	if len(scenes) > 0 {
-		playMutants(t, setTeamScenes(t, scenes), figure(mutFlag, 800, 150))
+		playMutants(t, setTeamScenes(t, scenes), figure(mutFlag, 600, 150))
 	}
 }

@@ -1,6 +1,8 @@
 package teamchain
 
 import (
+	"strings"
+
 	"github.com/keystead/keystead/compat/kbsig"
 )
 
@@ -380,7 +382,8 @@ func (s *State) nameSubteam(l *Link) error {
 		}
 		if l.Type == kbsig.LinkTeamDeleteSubteam {
 			point.Name = ""
-		} else if points[len(points)-1].Name == sub.Name.String() {
+		} else if old := points[len(points)-1].Name; old[strings.LastIndexByte(old, '.')+1:] == sub.Name.Last() {
+			// The parts before may be another team's old names.
 			return Refuse(KindName, "subteam %s has that name", sub.ID)
 		}
 	}

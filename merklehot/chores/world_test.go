@@ -111,11 +111,13 @@ func (w *world) person(name string, eldest kbsig.Seqno, keyed bool) kbsig.UserVe
 // anybody judges a chain that nobody attacks.
 type anybody struct{ by kbsig.UserVersion }
 
-func (a anybody) Device(kbsig.UID, kbsig.KID) (kbsig.Seqno, bool, error) { return a.by.Eldest, true, nil }
-func (a anybody) Username(kbsig.UID) (kbsig.Username, error)             { return "alice", nil }
-func (a anybody) Root(teamchain.RootRef) error                           { return nil }
-func (a anybody) Team(kbsig.TeamID) (*teamchain.State, error)            { return nil, nil }
-func (a anybody) Hidden(kbsig.TeamID) (int64, error)                     { return 0, nil }
+func (a anybody) Device(kbsig.UID, kbsig.KID) (kbsig.Seqno, bool, error) {
+	return a.by.Eldest, true, nil
+}
+func (a anybody) Username(kbsig.UID) (kbsig.Username, error)  { return "alice", nil }
+func (a anybody) Root(teamchain.RootRef) error                { return nil }
+func (a anybody) Team(kbsig.TeamID) (*teamchain.State, error) { return nil, nil }
+func (a anybody) Hidden(kbsig.TeamID) (int64, error)          { return 0, nil }
 
 // create makes the team, of which alice is an owner.
 func (w *world) create(roles map[string][]string) {

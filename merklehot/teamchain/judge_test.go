@@ -90,7 +90,7 @@ func TestMutants(t *testing.T) {
 	switch {
 	case want > 0:
 	case testing.Short():
-		want = 1500
+		want = 800
 	default:
 		want = 6000
 	}

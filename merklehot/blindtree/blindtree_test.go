@@ -281,3 +281,56 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
+
+// What each version changed, taken in order, gives every version its name again, from the
+// first one or from any later one on at which all teams are told.
+func TestReplicaFollows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHistory()
+		ids := rapid.SliceOfN(rapid.Custom(drawKey), 1, 20).Draw(t, "ids")
+		names := []blindtree.Sum{h.v.Hash()}
+		for range rapid.IntRange(1, 25).Draw(t, "groups") {
+			var changes []blindtree.Change
+			said := maps.Clone(h.said[len(h.said)-1])
+			for range rapid.IntRange(0, 4).Draw(t, "changes") {
+				k := rapid.SampledFrom(ids).Draw(t, "team")
+				said[k] = tailOf(k, said[k].Seqno+1)
+				changes = append(changes, blindtree.Change{Team: k, Tail: said[k]})
+			}
+			h.update(t, 2, changes...)
+			names = append(names, h.v.Hash())
+		}
+		from := rapid.IntRange(0, len(h.roots)-1).Draw(t, "told from")
+		var p blindtree.Replica
+		for i, root := range h.roots {
+			switch {
+			case i > from || from == 0:
+				set := 0
+				if err := blindtree.Changed(h.m, root, func(c blindtree.Committed) error { set++; p.Set(c); return nil }); err != nil {
+					t.Fatal(err)
+				}
+				if i > 0 && set == 0 && !maps.Equal(h.said[i], h.said[i-1]) {
+					t.Fatal("what changed is not told")
+				}
+			case i == from:
+				for k := range h.said[i] {
+					c, err := blindtree.CommittedAt(h.m, k, root)
+					if err != nil || c.Tail != h.said[i][k] {
+						t.Fatal(c.Tail, err)
+					}
+					p.Set(c)
+				}
+			}
+			for _, n := range []kbsig.Seqno{root, root + 1} { // the second changes nothing
+				if err := p.Carry(n, names[i], i < from); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		wrong := names[len(names)-1]
+		wrong[7] ^= 1
+		if err := p.Carry(h.v.Root+1, wrong, false); !errors.Is(err, blindtree.ErrCorrupt) {
+			t.Fatal("another name is believed:", err)
+		}
+	})
+}

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keystead/keystead/compat/kbsig"
 )
 
 // headerBytesMax bounds the first line of a file.
@@ -40,10 +42,11 @@ func damaged(path string, line int, format string, args ...any) error {
 // begun is a file whose first line has been read.
 type begun struct {
 	path  string
-	at    position // where it goes on from
-	body  int64    // where its first block begins
-	torn  bool     // the first line was cut short; the rest is empty
-	fault error    // the first line is not one
+	at    position    // where it goes on from
+	teams kbsig.Seqno // the first block with all of teams, or noTeams
+	body  int64       // where its first block begins
+	torn  bool        // the first line was cut short; the rest is empty
+	fault error       // the first line is not one
 }
 
 func begin(fs vfs.FS, path string) (begun, error) {
@@ -62,7 +65,7 @@ func begin(fs vfs.FS, path string) (begun, error) {
 	b.torn = !whole && n < headerBytesMax
 	b.body = int64(len(line)) + 1
 	if !b.torn {
-		if b.at, err = parseHeader(string(line)); err != nil {
+		if b.at, b.teams, err = parseHeader(string(line)); err != nil {
 			b.fault = damaged(path, 1, "%v", err)
 		}
 	}
@@ -111,6 +114,7 @@ func (b begun) read(fs vfs.FS, upTo *position, fn func(*Block) error) (ending, e
 			e.torn = damaged(b.path, n, "block %d does not have its hash or number", block.Seqno)
 			return e, nil
 		}
+		block.Teams = b.teams != noTeams && block.Seqno >= b.teams
 		if err := fn(block); err != nil {
 			return e, fmt.Errorf("block %d: %w", block.Seqno, err)
 		}

@@ -9,17 +9,24 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/keystead/keystead/compat/kbsig"
+	"github.com/keystead/keystead/merklehot/blindtree"
 	"github.com/keystead/keystead/merklehot/sigchain"
 	"github.com/keystead/keystead/merklehot/tree"
 )
 
 // Summary is what an archive holds.
 type Summary struct {
-	StoreID     [16]byte
-	Roots       int
-	Links       int
-	Resets      int // and deletions
-	Users       int
+	StoreID   [16]byte
+	Roots     int
+	Links     int
+	Resets    int // and deletions
+	Users     int
+	Teams     int
+	TeamLinks int // of both kinds of chains
+	// TeamsFrom is the root from which on the archive has all of teams; 0 if it has from
+	// the first. NoTeams says that it was written before teams were archived.
+	TeamsFrom   kbsig.Seqno
+	NoTeams     bool
 	Newest      kbsig.Seqno
 	HashMeta    kbsig.HashMeta // of the newest root
 	Tree        kbsig.NodeHash // recomputed from the leaves, equal to the newest root's
@@ -28,25 +35,31 @@ type Summary struct {
 
 // Rebuild reads an archive from its first byte and believes nothing: every root's
 // signature by kid, the roots' numbers and order, every link played against the chain
-// before it, every leaf against the chain that it names, and the tree over all leaves
-// against each root that changed it last. The error says what does not hold.
+// before it, every leaf against the chain that it names, the tree over all leaves and the
+// blind tree over all hidden chains against each root, and in the end the chains of all
+// teams as clients play them. The error says what does not hold.
 //
-// It keeps all chains in memory: about 2 KiB a user.
+// It keeps all chains in memory: about 2 KiB a user, and the links of teams.
 func Rebuild(fs vfs.FS, dir string, kid kbsig.KID) (Summary, error) {
 	r := &rebuild{
 		kid: kid, names: map[kbsig.UID]kbsig.Username{}, chains: map[kbsig.UID]*sigchain.State{},
 		roots: map[kbsig.Seqno]sigchain.RootRef{}, kids: map[kbsig.KID]kbsig.UID{},
-		bundle: map[bundleAt]string{}, tree: tree.NewMain(),
+		bundle: map[bundleAt]string{}, tree: tree.NewMain(), quoted: map[bundleAt]kbsig.Seqno{},
+		teams: map[kbsig.TeamID]*team{},
 	}
 	store, err := Read(fs, dir, r.block)
 	if err != nil {
+		return r.sum, err
+	}
+	r.sum.NoTeams = !r.told && r.sum.Roots > 0
+	if err := r.playTeams(); err != nil {
 		return r.sum, err
 	}
 	r.sum.StoreID, r.sum.Users = store, len(r.names)
 	return r.sum, nil
 }
 
-// bundleAt is a link that brought a PGP key.
+// bundleAt is a link of a user, such as one that brought a PGP key.
 type bundleAt struct {
 	uid   kbsig.UID
 	seqno kbsig.Seqno
@@ -61,6 +74,11 @@ type rebuild struct {
 	bundle map[bundleAt]string
 	tree   *tree.Main
 	sum    Summary
+
+	quoted map[bundleAt]kbsig.Seqno // the root that a link quotes
+	teams  map[kbsig.TeamID]*team
+	told   bool // blocks have all of teams
+	blind  blindtree.Replica
 }
 
 func (r *rebuild) block(b *Block) error {
@@ -73,9 +91,12 @@ func (r *rebuild) block(b *Block) error {
 	if err := r.chainsOf(b); err != nil {
 		return err
 	}
+	if err := r.teamLinks(b); err != nil {
+		return err
+	}
 	changes := make([]tree.Change[tree.ID], len(b.Leaves))
 	for i, l := range b.Leaves {
-		if err := r.leaf(l); err != nil {
+		if err := r.leaf(b.Seqno, l); err != nil {
 			return fmt.Errorf("leaf %x: %w", l.ID[:], err)
 		}
 		changes[i] = tree.Change[tree.ID]{ID: l.ID, Leaf: l.JSON}
@@ -85,6 +106,9 @@ func (r *rebuild) block(b *Block) error {
 		return err
 	}
 	r.tree = next
+	if err := r.ends(b); err != nil {
+		return err
+	}
 	return r.root(b)
 }
 
@@ -146,6 +170,7 @@ func (r *rebuild) link(l Link) error {
 		return err
 	}
 	r.chains[l.UID] = st
+	r.quoted[bundleAt{l.UID, l.Seqno}] = link.Root.Seqno
 	if len(l.Record.Bundle) > 0 {
 		r.bundle[bundleAt{l.UID, l.Seqno}] = string(l.Record.Bundle)
 	}
@@ -157,14 +182,14 @@ func (r *rebuild) link(l Link) error {
 }
 
 // leaf holds a leaf to the chains it stands for.
-func (r *rebuild) leaf(l Leaf) error {
+func (r *rebuild) leaf(n kbsig.Seqno, l Leaf) error {
 	v, err := tree.ParseLeaf(l.JSON)
 	if err != nil {
 		return err
 	}
 	uid, err := kbsig.ParseUID(fmt.Sprintf("%x", l.ID[:]))
 	if err != nil {
-		return nil // a team
+		return r.teamLeaf(n, kbsig.TeamID(l.ID), v)
 	}
 	st := r.chains[uid]
 	if st == nil {
@@ -193,6 +218,7 @@ func (r *rebuild) root(b *Block) error {
 		Body struct {
 			Seqno kbsig.Seqno `json:"seqno"`
 			Root  string      `json:"root"`
+			Blind string      `json:"blind_merkle_root_hash"`
 		} `json:"body"`
 		Ctime int64 `json:"ctime"`
 	}
@@ -202,6 +228,9 @@ func (r *rebuild) root(b *Block) error {
 	top := r.tree.Root()
 	if p.Body.Seqno != b.Seqno || p.Body.Root != kbsig.NodeHash(top).String() || p.Ctime < r.sum.NewestCtime {
 		return fmt.Errorf("root has another number or tree, or its time goes back")
+	}
+	if err := r.carry(b.Seqno, p.Body.Blind); err != nil {
+		return err
 	}
 	hash := kbsig.HashMeta(kbsig.LinkIDOf(sig.Payload))
 	r.roots[b.Seqno] = sigchain.RootRef{Seqno: b.Seqno, HashMeta: hash, NodeHash: kbsig.NodeHash(top), Ctime: p.Ctime}

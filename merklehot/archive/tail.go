@@ -18,30 +18,31 @@ import (
 // holds the last whole block and all before it that may not have been synced.
 const tailBytes = 2 * unsyncedBytesMax
 
-// end finds where the archive in paths ends, and makes sure that this does not go away
-// again: what a process left in the kernel when it died has not been synced by anybody.
-func end(fs vfs.FS, paths []string) (position, error) {
+// end finds where the archive in paths ends, and which is the first block with all of
+// teams, and makes sure that this does not go away again: what a process left in the
+// kernel when it died has not been synced by anybody.
+func end(fs vfs.FS, paths []string) (at position, teams kbsig.Seqno, err error) {
 	for _, path := range slices.Backward(paths) {
 		b, err := begin(fs, path)
 		if err != nil {
-			return position{}, err
+			return position{}, 0, err
 		}
 		if b.torn || b.fault != nil {
 			continue
 		}
 		if err := syncFile(fs, path); err != nil {
-			return position{}, err
+			return position{}, 0, err
 		}
 		at, err := b.last(fs)
 		if errors.Is(err, ErrDamaged) {
 			// A power cut may spare later bytes than it takes: what holds from the
 			// file's beginning counts.
 			e, err := b.read(fs, nil, func(*Block) error { return nil })
-			return e.at, err
+			return e.at, b.teams, err
 		}
-		return at, err
+		return at, b.teams, err
 	}
-	return position{}, nil
+	return position{}, 0, nil
 }
 
 func syncFile(fs vfs.FS, path string) error {

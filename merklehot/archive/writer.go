@@ -28,8 +28,9 @@ type Writer struct {
 	store [16]byte
 	at    position
 	file  vfs.File
-	day   string // of file
-	path  string // of the newest file
+	day   string      // of file
+	path  string      // of the newest file
+	teams kbsig.Seqno // the first block with all of teams; it may be the next one
 	// synced is where the archive ended at the last sync, and unsynced how many bytes
 	// have been written since.
 	synced   position
@@ -56,8 +57,11 @@ func (w *Writer) find() error {
 	if err != nil {
 		return err
 	}
-	if w.at, err = end(w.fs, paths); err != nil {
+	if w.at, w.teams, err = end(w.fs, paths); err != nil {
 		return err
+	}
+	if w.teams == noTeams || w.teams > w.at.seqno+1 {
+		w.teams = w.at.seqno + 1
 	}
 	if len(paths) > 0 {
 		w.path = paths[len(paths)-1]
@@ -107,7 +111,7 @@ func (w *Writer) appendAll(ctx context.Context, v *store.View, next kbsig.Seqno)
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b, err := collect(v, st, next)
+		b, err := collect(v, st, next, next == w.teams)
 		if err != nil {
 			return fmt.Errorf("archive root %d: %w", next, err)
 		}
@@ -159,7 +163,7 @@ func (w *Writer) openFile(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("begin an archive file: %w", err)
 	}
-	if _, err := f.Write([]byte(header(w.at))); err != nil {
+	if _, err := f.Write([]byte(header(w.at, w.teams))); err != nil {
 		return errors.Join(fmt.Errorf("begin an archive file: %w", err), f.Close())
 	}
 	w.file, w.path, w.day = f, path, day
@@ -184,8 +188,8 @@ func (w *Writer) Close() error {
 	return f.Close()
 }
 
-// collect gathers what root n added.
-func collect(v *store.View, st *roots.State, n kbsig.Seqno) (*Block, error) {
+// collect gathers what root n added; teams asks for all that there is of teams besides.
+func collect(v *store.View, st *roots.State, n kbsig.Seqno, teams bool) (*Block, error) {
 	root, err := st.RootAt(v, n)
 	if err != nil {
 		return nil, err
@@ -200,7 +204,10 @@ func collect(v *store.View, st *roots.State, n kbsig.Seqno) (*Block, error) {
 			return nil, fmt.Errorf("leaf %x: %w", id[:], err)
 		}
 	}
-	return b, nil
+	if teams {
+		return b, b.collectTeams(v, st, n)
+	}
+	return b, b.collectHidden(v, n)
 }
 
 func (b *Block) collectLeaf(v *store.View, st *roots.State, n kbsig.Seqno, id tree.ID) error {
@@ -215,7 +222,7 @@ func (b *Block) collectLeaf(v *store.View, st *roots.State, n kbsig.Seqno, id tr
 	b.Leaves = append(b.Leaves, Leaf{id, now})
 	uid, err := kbsig.ParseUID(fmt.Sprintf("%x", id[:]))
 	if err != nil {
-		return nil // a team's leaf; team chains have their own records
+		return b.collectTeam(v, kbsig.TeamID(id), before, now)
 	}
 	from, to := ends{}, ends{}
 	if before == nil {

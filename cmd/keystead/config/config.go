@@ -43,7 +43,7 @@ type Config struct {
 type Data struct {
 	Dir       string `toml:"dir" doc:"The data folder: the store, the signing key (keys/merkle.pem), endpoints.json, and, while a server runs, control.sock for the commands that talk to it. Made at the first start. Empty means $XDG_DATA_HOME/keystead, or ~/.local/share/keystead; not a folder that depends on where the command is run (only an account without a home folder gets ./keystead-data), because another folder is another server with another key."`
 	HighWater string `toml:"high_water" doc:"The high-water record: a small file that remembers the newest Merkle root outside of the data folder, so that an older or second copy of the folder is refused at the start. Keep it on the same machine, not in the folder's backups. Empty means the folder's path with .highwater behind it."`
-	Archive   string `toml:"archive" doc:"The folder of the archive: plain text files, one a day, with every root and every link, from which the tree can be rebuilt without the store. On another disk it survives this one. Empty means archive/ in the data folder."`
+	Archive   string `toml:"archive" doc:"The folder of the archive: plain text files, one a day, with every root and every link of users and teams, from which the trees can be rebuilt without the store. On another disk it survives this one. It shows what only members may read of their teams: keep it like the store. Empty means archive/ in the data folder."`
 }
 
 // HTTP is the section about the REST door.

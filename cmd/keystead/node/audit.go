@@ -56,6 +56,18 @@ func auditArchive(st *store.Store, v *store.View, dir string, kid kbsig.KID, out
 	if err != nil || sum.StoreID != st.ID() || root.HashMeta != sum.HashMeta {
 		return fmt.Errorf("archive: it ends with root %d %s, which is not the store's: %w", sum.Newest, sum.HashMeta, errors.Join(err, archive.ErrForeign))
 	}
-	fmt.Fprintf(out, "archive: %d roots, %d users and %d links rebuild the tree of root %d\n", sum.Roots, sum.Users, sum.Links, sum.Newest)
+	fmt.Fprintf(out, "archive: %d roots, %d users and %d links, %d teams and %d links of theirs rebuild the trees of root %d%s\n",
+		sum.Roots, sum.Users, sum.Links, sum.Teams, sum.TeamLinks, sum.Newest, teamsIn(sum))
 	return nil
+}
+
+// teamsIn says what an archive lacks of teams that was begun before it had any.
+func teamsIn(sum archive.Summary) string {
+	switch {
+	case sum.NoTeams:
+		return "; it has the leaves of teams only, their links come with the next root that the server writes"
+	case sum.TeamsFrom > 0:
+		return fmt.Sprintf("; links of teams stand in it from root %d on, with all from before", sum.TeamsFrom)
+	}
+	return ""
 }

@@ -227,7 +227,8 @@ func (s *hall) makeTeams(ctx context.Context) error {
 	return second(alice.RotateTeamHidden(ctx, acme)) // later links have ratchets
 }
 
-// makeImplicit makes two teams of alice and dave: one waits for who has dave's address.
+// makeImplicit makes two teams of alice and dave, of which one waits for who has dave's
+// address, and a public one.
 func (s *hall) makeImplicit(ctx context.Context) error {
 	alice := s.people["alice"]
 	invite, err := alice.NewInvite("email", "dave@example.org")
@@ -242,7 +243,11 @@ func (s *hall) makeImplicit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.teams["waiting"], s.teams["implicit"], s.invites["waiting"] = waiting.ID, plain.ID, invite["id"].(string)
+	public, err := alice.CreateImplicitTeam(ctx, true, map[client.UserVersion]client.TeamRole{s.version("dave"): client.RoleOwner}, nil)
+	if err != nil {
+		return err
+	}
+	s.teams["waiting"], s.teams["implicit"], s.teams["public"], s.invites["waiting"] = waiting.ID, plain.ID, public.ID, invite["id"].(string)
 	return s.comeToBeKnown(ctx, "dave")
 }
 

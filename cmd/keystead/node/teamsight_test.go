@@ -215,6 +215,13 @@ func (r *run) settle(now *clock.Fake) error {
 }
 
 func (r *run) busy(now time.Time) (busy bool, err error) {
+	defer func() {
+		// A server that comes to its end closes its store, also under who looks at it.
+		if closed := recover(); closed != nil {
+			<-r.ended
+			busy, err = false, &endedError{"stopped", r.err}
+		}
+	}()
 	v := r.store.View()
 	defer v.Close()
 	for _, lo := range [][]byte{keys.Events(), keys.DueJobs([16]byte{})[:1]} {

@@ -162,17 +162,20 @@ func (w *whole) cutPower(t *testing.T) {
 	}
 	for _, percent := range percents {
 		var a *attempt
-		armed := false
+		var armed atomic.Bool
 		cutter := &faultfs.Cutter[bool]{RNG: w.rng, Percent: percent, OneIn: oneIn, Known: func() bool { return a.acked.Load() }}
 		var count atomic.Int64
 		d := &faultfs.Disk{FailAt: -1, Before: func(op faultfs.Op) {
-			if armed {
+			if armed.Load() {
 				count.Add(1)
 				cutter.Before(op)
 			}
 		}}
 		var err error
-		a, err = w.attempt(d, func(begun *attempt) { a, armed, cutter.Mem = begun, true, begun.mem })
+		a, err = w.attempt(d, func(begun *attempt) {
+			a, cutter.Mem = begun, begun.mem
+			armed.Store(true)
+		})
 		if err != nil || a.how != "lived" {
 			t.Fatalf("the operation: %s, %v", a.how, err)
 		}

@@ -218,6 +218,9 @@ func (r *run) busy(now time.Time) (busy bool, err error) {
 	defer func() {
 		// A server that comes to its end closes its store, also under who looks at it.
 		if closed := recover(); closed != nil {
+			if !strings.Contains(fmt.Sprint(closed), "closed") {
+				panic(closed)
+			}
 			<-r.ended
 			busy, err = false, &endedError{"stopped", r.err}
 		}

@@ -261,7 +261,7 @@ func (c *realm) reset(*crew) {
 			delete(b.asked, s.UID)
 		}
 	}
-	for range 1000 { // a job takes back what the user asked for
+	for range 20_000 { // a job takes back what the user asked for
 		names, err := s.MyRequests(c.ctx)
 		if err != nil {
 			c.t.Errorf("step %d, requests of %s: %v", c.steps, s.name, err)

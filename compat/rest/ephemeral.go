@@ -171,9 +171,25 @@ func userEKBox(c *call) (any, error) {
 		return reply, nil
 	}
 	box, ek, err := keyboxes.GetUserEKBox(c.view(), c.who.UID, int(generation), d)
-	if err != nil || box == nil {
+	if err != nil || ek == nil {
 		return reply, err
+	}
+	if box == nil {
+		return reply, c.cameAfter(d, ek)
 	}
 	reply.Result = &result{box.Box, box.DeviceEKGeneration, ek.Sig}
 	return reply, nil
+}
+
+// cameAfter refuses a device that was added only after a key was made: it will never have
+// it. client: go/ephemeral/errors.go:newEphemeralKeyErrorFromStatus
+func (c *call) cameAfter(d kbsig.DeviceID, ek *keyboxes.UserEK) error {
+	st, err := identity.Chain(c.view(), c.who.UID)
+	if err != nil {
+		return err
+	}
+	if dev, ok := st.Device(d); ok && ek.Link > 0 && dev.AddedAt > ek.Link {
+		return status.New(status.EKDeviceAfter, "EPHEMERAL_DEVICE_AFTER_EK", "this device was added after the key was made")
+	}
+	return nil
 }

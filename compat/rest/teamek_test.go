@@ -226,3 +226,34 @@ func TestFastLoadWithHidden(t *testing.T) {
 		}
 	}
 }
+
+// TestUserEKBoxes proves that a device which was added after a user's ephemeral key was
+// made learns that, and that one which was there but has no key of its own does not.
+// client: go/systests/ephemeral_test.go:TestEphemeralAfterEKError
+func TestUserEKBoxes(t *testing.T) {
+	ctx := context.Background()
+	d := openDoor(t)
+	alice := d.signUp(t, "alice")
+	step := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	idle, err := alice.AddDevice(ctx, "idle", "desktop")
+	step("a device without a key of its own", err)
+	_, err = alice.PostDeviceEK(ctx, alice.Device)
+	step("device key", err)
+	ek, err := alice.PostUserEK(ctx)
+	step("user key", err)
+	late, err := alice.AddDevice(ctx, "late", "desktop")
+	step("a device that came later", err)
+	if got, err := alice.OpenUserEK(ctx, alice.Device, ek.Generation); err != nil || got == nil {
+		t.Errorf("the first device has %v: %v", got, err)
+	}
+	if got, err := alice.OpenUserEK(ctx, idle, ek.Generation); err != nil || got != nil {
+		t.Errorf("the idle device has %v: %v", got, err)
+	}
+	_, err = alice.OpenUserEK(ctx, late, ek.Generation)
+	wantCode(t, "the late device asks", err, 2906)
+}

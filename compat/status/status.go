@@ -46,6 +46,7 @@ const (
 	DeviceNotFound       = 1409
 	EKBadGeneration      = 2900
 	EKUnknownDevice      = 2901
+	EKDeviceAfter        = 2906
 	EKMemberAfter        = 2907
 	PhoneUnknown         = 3400
 	PhoneVerified        = 3401

@@ -336,7 +336,7 @@ func putUserEK(tx *store.Tx, st *sigchain.State, ek *kbsig.EphemeralKey, boxes [
 			return sigchain.Refuse(sigchain.KindDevice, "box for %s, which is no active device", b.DeviceID)
 		}
 	}
-	return keyboxes.PutUserEK(tx, st.UID, keyboxes.UserEK{Generation: int(ek.Generation), Sig: ek.Statement}, boxes)
+	return keyboxes.PutUserEK(tx, st.UID, keyboxes.UserEK{Generation: int(ek.Generation), Sig: ek.Statement, Link: st.Tail}, boxes)
 }
 
 // ekRootAgeMax is how old a root an ephemeral key may quote: others judge the age of

@@ -76,6 +76,8 @@ func DeviceEKs(r store.Reader, u kbsig.UID) ([]DeviceEK, error) {
 type UserEK struct {
 	Generation int    `codec:"g"`
 	Sig        string `codec:"s"` // as received
+	// Link is the newest link of the user's chain that it was made after.
+	Link kbsig.Seqno `codec:"l,omitempty"`
 }
 
 // UserEKBox is a user ephemeral key's seed encrypted to a device's ephemeral key.
@@ -152,19 +154,19 @@ func dropOldUserEKs(tx *store.Tx, u kbsig.UID, last int) error {
 	return drop(tx, lo, keys.End(lo))
 }
 
-// GetUserEKBox loads a device's box of one generation with the statement that it
-// belongs to; both nil if there is none.
+// GetUserEKBox loads a device's box of one generation, and the statement that it belongs
+// to; each is nil if it is not there.
 func GetUserEKBox(r store.Reader, u kbsig.UID, generation int, d kbsig.DeviceID) (*UserEKBox, *UserEK, error) {
-	b, err := store.Load[UserEKBox](r, keys.UserEKBox(u, generation, d))
+	ek, err := store.Load[UserEK](r, keys.UserEK(u, generation))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil, nil
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	ek, err := store.Load[UserEK](r, keys.UserEK(u, generation))
+	b, err := store.Load[UserEKBox](r, keys.UserEKBox(u, generation, d))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil, nil
+		return nil, &ek, nil
 	}
 	return &b, &ek, err
 }

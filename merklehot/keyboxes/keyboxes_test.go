@@ -200,8 +200,8 @@ var readers = map[string]func(store.Reader, *datadriven.TestData, *strings.Build
 	},
 	"user-ek-box": func(r store.Reader, d *datadriven.TestData, out *strings.Builder) error {
 		b, ek, err := GetUserEKBox(r, user(d), number(d, "n"), device(arg(d, "device")))
-		if (b == nil) != (ek == nil) {
-			return errors.New("a box without its statement, or a statement without a box")
+		if b != nil && ek == nil {
+			return errors.New("a box without its statement")
 		}
 		if b == nil {
 			fmt.Fprintln(out, "none")

@@ -17,6 +17,7 @@ import (
 	"github.com/keystead/keystead/compat/wire/gregor1"
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/faultfs"
+	"github.com/keystead/keystead/engine/store"
 )
 
 // standStill is how long a request may hang before the server counts as dead.
@@ -181,10 +182,11 @@ func (s *scenario) steps(all ...func(context.Context) error) error {
 		if err := step(context.Background()); err != nil {
 			return fmt.Errorf("step %d: %w", i+1, err)
 		}
-		v := s.r.store.View()
-		group, err := groupOf(v)
-		v.Close()
-		if err != nil {
+		var group uint64
+		if err := s.r.look(func(v *store.View) (err error) {
+			group, err = groupOf(v)
+			return err
+		}); err != nil {
 			return fmt.Errorf("after step %d: %w", i+1, err)
 		}
 		s.b.published(group)

@@ -215,24 +215,18 @@ func (r *run) settle(now *clock.Fake) error {
 }
 
 func (r *run) busy(now time.Time) (busy bool, err error) {
-	defer func() {
-		// A server that comes to its end closes its store, also under who looks at it.
-		if closed := recover(); closed != nil {
-			if !strings.Contains(fmt.Sprint(closed), "closed") {
-				panic(closed)
+	err = r.look(func(v *store.View) error {
+		for _, lo := range [][]byte{keys.Events(), keys.DueJobs([16]byte{})[:1]} {
+			err := v.Scan(lo, keys.End(lo), func(k, _ []byte) error {
+				_, at, _, job := keys.DueJobOf(k)
+				busy = busy || !job || at <= now.UnixMilli()
+				return nil
+			})
+			if err != nil {
+				return err
 			}
-			<-r.ended
-			busy, err = false, &endedError{"stopped", r.err}
 		}
-	}()
-	v := r.store.View()
-	defer v.Close()
-	for _, lo := range [][]byte{keys.Events(), keys.DueJobs([16]byte{})[:1]} {
-		err = errors.Join(err, v.Scan(lo, keys.End(lo), func(k, _ []byte) error {
-			_, at, _, job := keys.DueJobOf(k)
-			busy = busy || !job || at <= now.UnixMilli()
-			return nil
-		}))
-	}
+		return nil
+	})
 	return busy, err
 }

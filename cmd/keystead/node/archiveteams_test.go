@@ -123,8 +123,8 @@ func TestArchiveHoldsTeams(t *testing.T) {
 	t.Parallel()
 	h := newHamlet(t)
 	l := h.lab.on(faultfs.Clone(h.lab.mem, 100, rand.New(rand.NewPCG(1, 1))))
-	r := h.live(t, l, "rotate on the hidden chain")
-	r = h.live(t, l, "delete a subteam")
+	h.live(t, l, "rotate on the hidden chain")
+	r := h.live(t, l, "delete a subteam")
 	if err := l.rebuild(r.newest()); err != nil {
 		t.Fatal(err)
 	}

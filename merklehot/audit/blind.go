@@ -23,7 +23,8 @@ type blindVersion struct {
 	root      kbsig.Seqno // that carries it first
 	hash, top blindSum
 	teams     int64
-	changed   bool // some team's tail is of this version
+	first     int64 // teams whose first tail is of this version
+	changed   bool  // some team's tail is of this version
 }
 
 // blindEmpty is the hash of a leaf node without entries.
@@ -128,6 +129,7 @@ func (a *auditor) blindOfRoot(n kbsig.Seqno, named string) error {
 // A link that is late must be committed to. client: go/teams/hidden/loader.go:MaxDelayInCommittingHiddenLinks
 func (a *auditor) blindLeaves(team kbsig.TeamID, ids []kbsig.LinkID, late bool) error {
 	last := kbsig.Seqno(0)
+	var oldest *blindVersion
 	lo := keys.BlindLeafVersions(team)
 	err := a.r.Scan(lo, keys.End(lo), func(k, v []byte) error {
 		_, root, ok := keys.BlindLeafOf(k)
@@ -155,7 +157,7 @@ func (a *auditor) blindLeaves(team kbsig.TeamID, ids []kbsig.LinkID, late bool) 
 		case last > 0 && n >= last:
 			bad("names link %d, as many as later", n)
 		}
-		version.changed = true
+		version.changed, oldest = true, version
 		value := blindValue(n, v[9:41])
 		sum := blindMAC(v[41:], value)
 		if last == 0 {
@@ -167,6 +169,9 @@ func (a *auditor) blindLeaves(team kbsig.TeamID, ids []kbsig.LinkID, late bool) 
 		}
 		return nil
 	})
+	if oldest != nil {
+		oldest.first++
+	}
 	if err == nil && last == 0 && late {
 		a.problem("hidden chain of team %s: the blind tree does not know it", team)
 	}
@@ -201,12 +206,17 @@ func (a *auditor) wholeBlindTree() error {
 	} else if teams > 0 {
 		a.problem("blind tree: there is none, but %d hidden chains", teams)
 	}
+	teams = 0
 	for i := range a.blind {
-		switch v := &a.blind[i]; {
+		v := &a.blind[i]
+		teams += v.first
+		switch {
 		case !a.hasRoot(v.root):
 			a.problem("blind tree of root %d: there is no such root", v.root)
 		case v.changed && i == 0, !v.changed && i > 0 && v.top != a.blind[i-1].top:
 			a.problem("blind tree of root %d: changed teams: %v", v.root, v.changed)
+		case v.teams != teams:
+			a.problem("blind tree of root %d: it says %d teams, there were %d", v.root, v.teams, teams)
 		}
 	}
 	if err := a.strays(keys.BlindLeaves(), "blind leaf"); err != nil {
@@ -215,10 +225,13 @@ func (a *auditor) wholeBlindTree() error {
 	return a.blindPages()
 }
 
-// blindPages is the pass over the pages of the tree: each stands where a version begins,
-// and the teams in it have the values that were theirs then.
+// blindPages is the pass over the pages of the tree, oldest first: each stands where a
+// version begins, is written whole when it has to be, and the teams in it have the values
+// that were theirs then.
 func (a *auditor) blindPages() error {
-	return a.r.Scan(keys.BlindPages(), keys.End(keys.BlindPages()), func(k, v []byte) error {
+	var above []byte // all of a page's keys begin so
+	var page blindPage
+	return a.r.ScanReverse(keys.BlindPages(), keys.End(keys.BlindPages()), func(k, v []byte) error {
 		depth, id, n, ok := keys.BlindPageOf(k)
 		if !ok {
 			return nil // said by the pass over the keys
@@ -230,12 +243,17 @@ func (a *auditor) blindPages() error {
 			bad("no version changes there")
 			return a.pause()
 		}
-		if !a.chance(a.keys.stored[prefixIndex(k)]) {
-			return a.pause()
+		if family := keys.BlindPageVersions(depth, id); !bytes.Equal(family, above) {
+			above, page = family, blindPage{}
 		}
-		teams, err := blindSlots(v)
+		teams, slots, err := blindSlots(v)
 		if err != nil {
 			bad("%v", err)
+		} else if whole := page.next(slots); whole != (v[0] == 1) {
+			bad("whole: %v, it should be %v", !whole, whole)
+		}
+		if !a.chance(a.keys.stored[prefixIndex(k)]) {
+			return a.pause()
 		}
 		for _, t := range teams {
 			if got, err := a.blindSumAt(t.team, n); err != nil {
@@ -248,34 +266,52 @@ func (a *auditor) blindPages() error {
 	})
 }
 
+// blindPage is what is known of a page on its way from record to record.
+type blindPage struct {
+	slots uint16 // that hold something
+	parts int    // records since the last whole one
+}
+
+// next says whether a record of these slots has to be a whole one: if it has all that
+// there are, and for every sixteenth.
+func (p *blindPage) next(slots uint16) bool {
+	p.slots |= slots
+	p.parts++
+	if slots != p.slots && p.parts < 15 {
+		return false
+	}
+	p.parts = 0
+	return true
+}
+
 // blindSlot is a team in a page, with the hash of its value.
 type blindSlot struct {
 	team kbsig.TeamID
 	sum  blindSum
 }
 
-// blindSlots reads the teams out of a page's record: a byte that is 1 if it is whole,
-// then per slot a byte with its kind (1 a team, 2 a page) and digit, the team, and a hash.
-func blindSlots(v []byte) (out []blindSlot, err error) {
+// blindSlots reads the teams out of a page's record, and which slots it has: a byte that
+// is 1 if it is whole, then per slot a byte with its kind (1 a team, 2 a page) and digit,
+// the team, and a hash.
+func blindSlots(v []byte) (out []blindSlot, slots uint16, err error) {
 	if len(v) < 2 || v[0] > 1 {
-		return nil, errNodeRecord
+		return nil, 0, errNodeRecord
 	}
-	last := -1
 	for v = v[1:]; len(v) > 0; {
-		kind, digit := v[0]>>4, int(v[0]&15)
+		kind, bit := v[0]>>4, uint16(1)<<(v[0]&15)
 		size := 33
 		if kind == 1 {
 			size += 16
 		}
-		if kind != 1 && kind != 2 || digit <= last || len(v) < size {
-			return out, errNodeRecord
+		if kind != 1 && kind != 2 || bit <= slots || len(v) < size {
+			return out, slots, errNodeRecord
 		}
 		if kind == 1 {
 			out = append(out, blindSlot{kbsig.TeamID(v[1:17]), blindSum(v[17:49])})
 		}
-		last, v = digit, v[size:]
+		slots, v = slots|bit, v[size:]
 	}
-	return out, nil
+	return out, slots, nil
 }
 
 // blindSumAt is the hash of the value that a team had at a root; zero if it had none.

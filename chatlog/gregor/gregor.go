@@ -134,6 +134,7 @@ type Service struct {
 	opts    Options
 	rooms   rooms
 	metrics *metrics
+	cutoffs cutoffs
 }
 
 // New makes a Service.
@@ -275,7 +276,7 @@ func (s *Service) commit(ctx context.Context, u kbsig.UID, up gregor1.StateUpdat
 			return err
 		}
 	}
-	next, err := s.keep(ctx, u, up, skip)
+	next, err := s.keep(ctx, r, u, up, skip)
 	s.metrics.count(next, err)
 	if err != nil || next.repeated {
 		return err
@@ -312,10 +313,18 @@ func (s *Service) Forget(ctx context.Context, u kbsig.UID) error {
 // movedMax is how often a message is computed again because another Service was faster.
 const movedMax = 8
 
-// keep computes what an update does and keeps it. The caller has the user's turn.
-func (s *Service) keep(ctx context.Context, u kbsig.UID, up gregor1.StateUpdateMessage, skip kbsig.DeviceID) (o outcome, err error) {
+// keep computes what an update does and keeps it. News of teams does not make room without
+// a word: what takes its place is kept and told before. The caller has the user's turn.
+func (s *Service) keep(ctx context.Context, r *room, u kbsig.UID, up gregor1.StateUpdateMessage, skip kbsig.DeviceID) (o outcome, err error) {
+	repolled := false
 	for range movedMax {
 		o, err = s.compute(ctx, u, up, skip)
+		if err == nil && !repolled && s.crowded(u, up, o) {
+			if err = s.repoll(ctx, r, u); err == nil {
+				repolled = true
+				continue
+			}
+		}
 		if err == nil && !o.repeated {
 			err = s.opts.Log.Commit(ctx, u, o.change)
 		}

@@ -148,6 +148,8 @@ type outcome struct {
 	out      gregor1.StateUpdateMessage
 	record   Record // of the update; says which devices its creation is for
 	evicted  int    // items that had to make room
+	// hintsEvicted says that some of these told of teams.
+	hintsEvicted bool
 }
 
 // apply computes the outcome of a checked update over a user's records.
@@ -170,6 +172,10 @@ func apply(e *edit, up gregor1.StateUpdateMessage, skip kbsig.DeviceID, now greg
 	if err != nil {
 		return o, err
 	}
+	hints, err := e.hints(evicted)
+	if err != nil {
+		return o, err
+	}
 	mine := e.touched[string(rec.MsgID)]
 	if len(evicted) > 0 {
 		d := &gregor1.Dismissal{}
@@ -182,7 +188,7 @@ func apply(e *edit, up gregor1.StateUpdateMessage, skip kbsig.DeviceID, now greg
 	if err := e.forget(now); err != nil {
 		return o, err
 	}
-	o = outcome{change: e.change(), record: *mine, evicted: len(evicted)}
+	o = outcome{change: e.change(), record: *mine, evicted: len(evicted), hintsEvicted: hints}
 	if at, waits := mine.nextReminder(); waits {
 		o.change.Wake = append(o.change.Wake, Wake{mine.MsgID, at})
 	}

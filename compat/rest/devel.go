@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/roots"
@@ -28,6 +30,7 @@ func develTable() []route {
 		{"teambot/delete_for_test", post, authRequired, ratePost, 0, natural, forgetBotKey},
 		{"test/build_blind_tree", get, authOptional, ratePost, 0, natural, buildBlindTree},
 		{"test/feature", post, authRequired, ratePost, 0, natural, testFeature},
+		{"test/big_state_cutoff", post, authRequired, ratePost, 0, natural, setBigState},
 		{"test/agedevice", post, authRequired, ratePost, 0, refused, ageDevice},
 	}...)
 }
@@ -39,6 +42,25 @@ func buildBlindTree(c *call) (any, error) {
 		tx.Note(roots.BlindBuild{})
 		return nil
 	})
+}
+
+// bigStateMax bounds how many items a state may be said to be big from.
+const bigStateMax = 1 << 20
+
+// setBigState: POST test/big_state_cutoff: the caller hears of no single team's changes
+// while more items wait. client: go/systests/teams_test.go:TestForceRepollState
+func setBigState(c *call) (any, error) {
+	n, err := c.integer("cutoff", 0)
+	if err != nil {
+		return nil, err
+	}
+	if n < 1 || n > bigStateMax {
+		return nil, status.InputField("cutoff", fmt.Sprintf("it must be between 1 and %d items", bigStateMax))
+	}
+	if c.s.BigState != nil {
+		c.s.BigState(c.who.UID, int(n))
+	}
+	return none{}, nil
 }
 
 // aboutMe: GET me: what the server holds of the caller's mail and password.

@@ -5,6 +5,7 @@ import "github.com/keystead/keystead/engine/limits"
 // LimitRows are the limits of this package, for `keystead limits`.
 func LimitRows() []limits.Row {
 	return []limits.Row{
+		limits.Count("bigStateMax", bigStateMax, "items", "from which on a test may call a user's state a big one"),
 		limits.Count("connectionsMax", connectionsMax, "connections", "open at once, where nothing else is configured; beyond them one that waits makes room"),
 		limits.Count("connectionsPerAddressMax", connectionsPerAddressMax, "connections", "open at once of one address (IPv4 address, IPv6 /64); more are closed at once"),
 		limits.Bytes("repliesBytesMax", repliesBytesMax, "of replies above 64 KiB that wait to be written, over all connections"),

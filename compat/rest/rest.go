@@ -104,6 +104,8 @@ type Options struct {
 	// Revoked is told of a device whose revocation is durable, so that other doors
 	// end its sessions; nil tells nobody.
 	Revoked func(kbsig.UID, kbsig.DeviceID)
+	// BigState makes a user's state a big one from so many items on; devel mode only.
+	BigState func(u kbsig.UID, items int)
 	// Rates are the rate limits; nil refuses nobody.
 	Rates *limits.Set
 	// CanMail and CanText say whether mail and text messages can leave the server.

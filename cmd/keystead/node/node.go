@@ -352,7 +352,7 @@ func (n *node) buildDoors() error {
 		Rates:       rates, Proxies: proxies, Signup: accounts.SignupPolicy(n.cfg.Signup.Policy),
 		PublicURL: n.cfg.HTTP.PublicURL, Features: n.cfg.Clients.Features, Bots: featuredBots(n.cfg), Reports: box,
 		CanMail: n.post.Mails(), CanText: n.post.Texts(),
-		Address: n.site,
+		Address: n.site, BigState: n.gregor.SetCutoff,
 	})
 	n.rest.Work(n.jobs)
 	n.rpc, err = rpc.New(rpc.Options{

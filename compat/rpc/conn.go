@@ -40,7 +40,7 @@ type session struct {
 type conn struct {
 	srv   *Server
 	nc    net.Conn
-	first *firstWords // of a connection by TLS
+	hello *hello // of a connection by TLS
 	place netip.Prefix
 	from  limits.Who    // without a user
 	mute  *list.Element // in the server's silent ones; guarded by its lock
@@ -84,8 +84,8 @@ func newConn(s *Server, nc net.Conn, tlsConfig *tls.Config, place netip.Prefix, 
 		running: make(map[int64]*call),
 	}
 	if tlsConfig != nil {
-		c.first = &firstWords{Conn: nc}
-		c.nc = tls.Server(c.first, tlsConfig)
+		c.hello = &hello{Conn: nc}
+		c.nc = tls.Server(c.hello, tlsConfig)
 	}
 	c.in = bufio.NewReaderSize(c.nc, readAhead)
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -125,7 +125,7 @@ func (c *conn) run() {
 // secureAside is secure on a stack of its own: a handshake needs a large one, which the
 // connection would keep for the rest of its life.
 func (c *conn) secureAside() error {
-	if c.first == nil {
+	if c.hello == nil {
 		return nil
 	}
 	done := make(chan error, 1)
@@ -274,8 +274,6 @@ func (c *conn) reasonOf(err error) string {
 	switch {
 	case errors.Is(err, errBuffered):
 		return "buffers full"
-	case errors.Is(err, errNoTurn):
-		return "no turn for a handshake"
 	case errors.Is(err, errFrame), errors.Is(err, errMalformed):
 		return "bad frame"
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.session() == nil:

@@ -9,58 +9,10 @@ import (
 	"time"
 )
 
-// Turns are never more than there are, the newest who waits is next, and one who stops
-// waiting takes none along.
-func TestTurns(t *testing.T) {
-	turns := turns{free: 1}
-	if !turns.take(nil) {
-		t.Fatal("the first got no turn")
-	}
-	type waiter struct {
-		over chan struct{}
-		got  chan bool
-	}
-	var all []waiter
-	for n := 1; n <= 4; n++ {
-		w := waiter{make(chan struct{}), make(chan bool, 1)}
-		go func() { w.got <- turns.take(w.over) }()
-		for waiting(&turns) < n {
-			time.Sleep(time.Millisecond) // until it is in the queue
-		}
-		all = append(all, w)
-	}
-	close(all[2].over)
-	if <-all[2].got {
-		t.Error("who stopped waiting got a turn")
-	}
-	for _, next := range []int{3, 1, 0} {
-		turns.give()
-		if !<-all[next].got {
-			t.Errorf("waiter %d got no turn", next)
-		}
-		for i, w := range all {
-			if len(w.got) > 0 {
-				t.Errorf("waiter %d got a turn beside waiter %d", i, next)
-			}
-		}
-	}
-	turns.give()
-	if turns.free != 1 || waiting(&turns) != 0 {
-		t.Errorf("in the end %d are free and %d wait", turns.free, waiting(&turns))
-	}
-}
-
-func waiting(t *turns) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.waiting)
-}
-
-// openTLSDoor is a door by TLS with one turn for handshakes.
+// openTLSDoor is a door by TLS.
 func openTLSDoor(t *testing.T, l Limits) (d *door, addr string, client *tls.Config) {
 	t.Helper()
 	d = openDoor(t, l)
-	d.turns.free = 1
 	server, client := tlsConfigs(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -110,8 +62,8 @@ func firstFlight(t *testing.T, c *tls.Config) []byte {
 	return b[:n]
 }
 
-// Handshakes that stop, wherever they do, keep no turn from a client that goes on.
-func TestHalfOpenHandshakesHoldNoTurn(t *testing.T) {
+// Handshakes that stop, wherever they do, keep no client from going on.
+func TestHalfOpenHandshakesHoldUpNobody(t *testing.T) {
 	_, addr, client := openTLSDoor(t, Limits{})
 	flight := firstFlight(t, client)
 	for _, n := range []int{1, 3, len(flight) / 2, len(flight)} {

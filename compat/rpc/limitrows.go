@@ -14,7 +14,6 @@ func LimitRows() []limits.Row {
 		limits.Count("callsBeforeAuthMax", callsBeforeAuthMax, "calls", "running at once on a connection that has not said who it is"),
 		limits.Count("authFailsMax", authFailsMax, "tokens", "that are not good, on one connection"),
 		limits.Time("AuthWithin", d.AuthWithin, "for a connection to say who it is, TLS included"),
-		limits.Time("helloWithin", helloWithin, "that a TLS handshake waits for its turn, of which there are as many as processors"),
 		limits.Time("IdleAfter", d.IdleAfter, "without a byte from a connection"),
 		limits.Time("FrameWithin", d.FrameWithin, "from a frame's first byte to its last"),
 		limits.Time("WriteWithin", d.WriteWithin, "to hand 256 KiB to the network"),

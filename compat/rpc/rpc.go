@@ -77,7 +77,6 @@ type Server struct {
 	limits  Limits
 	metrics *metrics
 	budget  budget
-	turns   turns
 	routes  map[string]route
 
 	lastSpelled atomic.Pointer[spelling]
@@ -116,7 +115,6 @@ func New(o Options) (*Server, error) {
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]struct{}),
 		places:    newPlaces(),
-		turns:     newTurns(),
 	}
 	s.budget.max = s.limits.BufferedBytes
 	var err error

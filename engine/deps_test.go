@@ -25,6 +25,7 @@ const (
 var rooms = map[string][]string{
 	"engine":          {"engine"},
 	"merklehot":       {"merklehot", "engine"},
+	"merklehot/stage": {"merklehot", "engine", "bench/client"},
 	"chatlog":         {"chatlog", "merklehot", "engine"},
 	"kbfsblocks":      {"kbfsblocks", "merklehot", "engine"},
 	"compat/auth":     {"compat/auth", "chatlog", "kbfsblocks", "merklehot", "engine"},
@@ -55,19 +56,20 @@ var fences = []struct {
 	allowed  []string
 }{
 	{"github.com/cockroachdb/pebble", "durability has one owner", []string{"engine"}},
-	{"github.com/cockroachdb/pebble/v2/vfs", "whose file system it is, is decided where the server is put together; who writes files beside the store takes it as a parameter", []string{"engine", "merklehot/archive", "cmd/keystead/node"}},
+	{"github.com/cockroachdb/pebble/v2/vfs", "whose file system it is, is decided where the server is put together; who writes files beside the store takes it as a parameter", []string{"engine", "merklehot/archive", "merklehot/stage", "cmd/keystead/node"}},
 	{"github.com/valyala/fasthttp", "requests come in by the doors", []string{"compat/rest", "compat/federation", "compat/public", "cmd", "bench"}},
 	{"net/http", "requests come in by the doors, and go out by the one fetcher", []string{"engine/fetch", "compat/federation", "compat/public", "compat/clients", "cmd", "bench"}},
 	{"github.com/spf13/cobra", "the command line belongs to the operator's side", []string{"cmd", "bench"}},
 	{"github.com/wneessen/go-mail", "mail leaves the process in one place", []string{"cmd/keystead/postman"}},
 	{"github.com/emersion/go-smtp", "test library", nil},
 	{"github.com/BurntSushi/toml", "settings are read once, in cmd", []string{"cmd/keystead/config"}},
-	{"github.com/cockroachdb/datadriven", "test library", nil},
+	{"github.com/cockroachdb/datadriven", "test library", []string{"merklehot/stage"}},
 	{"pgregory.net/rapid", "test library", []string{"engine/faultfs"}},
 	{"github.com/google/go-cmp", "test library", nil},
 	{"go.uber.org/goleak", "test library", nil},
 	{"testing", "test library", []string{"engine/faultfs", "compat/clients"}},
-	{"math/rand", "randomness is a parameter; secrets come from crypto/rand, seeds from the caller", []string{"engine/faultfs", "bench"}},
+	{module + "merklehot/stage", "people for tests, who have secrets", nil},
+	{"math/rand", "randomness is a parameter; secrets come from crypto/rand, seeds from the caller", []string{"engine/faultfs", "merklehot/stage", "bench"}},
 	{"unsafe", "only digests of many messages at once are worth it", []string{"engine/hash"}},
 	{"C", "one static binary", nil},
 }

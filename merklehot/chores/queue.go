@@ -300,18 +300,6 @@ func whoCan(r store.Reader, st *teamchain.State, k Kind) (out people, err error)
 	if err := collect(st, least); err != nil {
 		return nil, err
 	}
-	above, err := teams.Ancestors(r, st.ID())
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range above {
-		parent, err := teams.Load(r, a)
-		if err != nil {
-			return nil, err
-		}
-		if err := collect(parent, teamchain.RoleAdmin); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	err = teams.EachAbove(r, st.ID(), func(above *teamchain.State) error { return collect(above, teamchain.RoleAdmin) })
+	return out, err
 }

@@ -194,20 +194,7 @@ func adminsOf(r store.Reader, st *teamchain.State) (out []kbsig.UID, err error) 
 	if err := collect(st); err != nil {
 		return nil, err
 	}
-	above, err := teams.Ancestors(r, st.ID())
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range above {
-		parent, err := teams.Load(r, a)
-		if err != nil {
-			return nil, err
-		}
-		if err := collect(parent); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return out, teams.EachAbove(r, st.ID(), collect)
 }
 
 // Waiting lists who asks to be let into a team, for an admin, the earliest first.

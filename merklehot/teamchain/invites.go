@@ -173,17 +173,23 @@ func (s *State) endInvite(st InviteState, obsolete bool) error {
 	return save(s, name(rowInvite, st.Invite.ID[:]), st)
 }
 
+// activeInvite finds an invitation that somebody accepts.
+func (s *State) activeInvite(id kbsig.InviteID) (InviteState, error) {
+	st, ok, err := s.Invite(id)
+	if err == nil && (!ok || st.Ended) {
+		err = Refuse(KindInviteDone, "invitation %s is not active", id)
+	}
+	return st, err
+}
+
 // completeInvites: client: go/teams/chain.go:teamSigchainPlayer.completeInvites
 func (s *State) completeInvites(l *Link) error {
 	for _, c := range l.Completed {
-		st, ok, err := s.Invite(c.Invite)
+		st, err := s.activeInvite(c.Invite)
 		if err != nil {
 			return err
 		}
-		switch {
-		case !ok || st.Ended:
-			return Refuse(KindInviteDone, "invitation %s is not active", c.Invite)
-		case st.Invite.NewStyle():
+		if st.Invite.NewStyle() {
 			return Refuse(KindInviteDone, "invitation %s is used, not completed", c.Invite)
 		}
 		if err := s.endInvite(st, false); err != nil {
@@ -218,13 +224,11 @@ func (s *State) obsoleteInvites(l *Link) error {
 func (s *State) useInvites(l *Link) error {
 	seen := make(map[kbsig.UserVersion]bool)
 	for _, c := range l.Used {
-		st, ok, err := s.Invite(c.Invite)
+		st, err := s.activeInvite(c.Invite)
 		if err != nil {
 			return err
 		}
 		switch {
-		case !ok || st.Ended:
-			return Refuse(KindInviteDone, "invitation %s is not active", c.Invite)
 		case !st.Invite.NewStyle():
 			return Refuse(KindInviteDone, "invitation %s is completed, not used", c.Invite)
 		case st.usedUp():
@@ -258,12 +262,8 @@ func gets(l *Link, uv kbsig.UserVersion, r Role) bool {
 func (s *State) checkImplicitChange(l *Link) error {
 	invitees := make(map[kbsig.UID]bool)
 	for _, c := range l.Completed {
-		st, ok, err := s.Invite(c.Invite)
-		if err != nil {
+		if _, err := s.activeInvite(c.Invite); err != nil {
 			return err
-		}
-		if !ok || st.Ended {
-			return Refuse(KindInviteDone, "invitation %s is not active", c.Invite)
 		}
 		invitees[c.UV.UID] = true
 	}

@@ -52,6 +52,24 @@ func Load(r store.Reader, t kbsig.TeamID) (*teamchain.State, error) {
 	return st, nil
 }
 
+// EachAbove calls fn for what the chains of the teams above a team mean, the nearest first.
+func EachAbove(r store.Reader, t kbsig.TeamID, fn func(*teamchain.State) error) error {
+	above, err := Ancestors(r, t)
+	if err != nil {
+		return err
+	}
+	for _, a := range above {
+		st, err := Load(r, a)
+		if err != nil {
+			return err
+		}
+		if err := fn(st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func putState(tx *store.Tx, st *teamchain.State) {
 	t := st.ID()
 	tx.Set(keys.TeamChain(t), st.Header())

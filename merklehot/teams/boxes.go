@@ -283,21 +283,32 @@ func (b *batch) putImplicitKeys(tx *store.Tx, p *Post) error {
 	return nil
 }
 
-// dropBoxes forgets the boxes of those who have lost the key.
+// dropBoxes forgets the boxes of those who have lost the key, and of the teams below
+// those which somebody had as an admin.
 func (b *batch) dropBoxes(tx *store.Tx) error {
 	for _, t := range b.teams() {
 		for _, c := range b.allChanges(t) {
-			if !keyed(c.before) || keyed(c.after) {
-				continue
+			drop := func(t kbsig.TeamID) error { return dropBox(tx, t, c.uv.UID) }
+			if keyed(c.before) && !keyed(c.after) {
+				if err := drop(t); err != nil {
+					return err
+				}
 			}
-			m, err := StandingOf(tx, t, c.uv.UID)
-			if err != nil {
-				return err
-			}
-			if m.Implicit == teamchain.RoleNone && !keyed(m.Role) {
-				keyboxes.DropTeamBox(tx, t, c.uv.UID)
+			if c.before.AtLeast(teamchain.RoleAdmin) && !c.after.AtLeast(teamchain.RoleAdmin) {
+				if err := Descendants(tx, t, drop); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// dropBox forgets a user's box unless a role is left that comes with the key.
+func dropBox(tx *store.Tx, t kbsig.TeamID, u kbsig.UID) error {
+	m, err := StandingOf(tx, t, u)
+	if err == nil && m.Implicit == teamchain.RoleNone && !keyed(m.Role) {
+		keyboxes.DropTeamBox(tx, t, u)
+	}
+	return err
 }

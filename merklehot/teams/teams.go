@@ -10,9 +10,9 @@
 //     per-user keys.
 //   - A post costs what it changes. Only a rotation, and telling the members of a
 //     change, costs their number.
-//   - Names belong to the first who takes them, and of a team that is deleted to nobody
-//     else: a root team's name is never a user's. Only a subteam that gets another name
-//     gives its own up.
+//   - Names belong to the first who takes them. A root team's is never a user's, and
+//     nobody else's when the team is deleted; a subteam gives its own up with another
+//     name or its end.
 //   - Posting again what stands already succeeds and changes nothing.
 //
 // Links are parsed and their signatures verified before the transaction; inside it only

@@ -201,7 +201,8 @@ func (c *Contact) release(tx *store.Tx, u kbsig.UID, m *Mail) error {
 	if err != nil {
 		return err
 	}
-	if held.Owner != nil && *held.Owner == u {
+	owned := held.Owner != nil && *held.Owner == u
+	if owned {
 		held.Owner = nil
 	}
 	held.Waiting = slices.DeleteFunc(held.Waiting, func(w kbsig.UID) bool { return w == u })
@@ -209,7 +210,10 @@ func (c *Contact) release(tx *store.Tx, u kbsig.UID, m *Mail) error {
 	if m.searchable() {
 		publish(tx, u, m.Address, false)
 	}
-	return nil
+	if !owned {
+		return nil
+	}
+	return known.Say(tx, known.Fact{UID: u, Service: known.Mail, Name: NormalMail(m.Address)})
 }
 
 // DeleteMail takes an address from a user. The primary one goes last.

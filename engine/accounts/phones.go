@@ -179,7 +179,7 @@ func TryPhoneCode(tx *store.Tx, u kbsig.UID, number, code string) (refused, err 
 		publish(tx, u, number, true)
 	}
 	putContact(tx, u, c)
-	if err := known.Say(tx, known.Fact{UID: u, Service: known.Phone, Name: number[1:]}); err != nil {
+	if err := sayPhone(tx, u, number); err != nil {
 		return nil, err
 	}
 	return nil, errors.Join(tell(tx, u, "phone.verified", "phone", number), badge(tx, u, "phone.unverified_count", c.unverifiedPhones()))
@@ -201,6 +201,9 @@ func supersede(tx *store.Tx, u kbsig.UID, number string) error {
 	}
 	p.Verified, p.Lost = 0, p.Verified
 	putContact(tx, u, c)
+	if err := sayPhone(tx, u, number); err != nil {
+		return err
+	}
 	return tell(tx, u, "phone.superseded", "phone", number)
 }
 
@@ -209,13 +212,22 @@ func (c *Contact) releasePhone(tx *store.Tx, u kbsig.UID, p *Phone) error {
 	if err != nil {
 		return err
 	}
-	if o != nil && o.UID == u {
+	owned := o != nil && o.UID == u
+	if owned {
 		tx.Delete(keys.PhoneOwner(p.Number))
 	}
 	if p.searchable() {
 		publish(tx, u, p.Number, false)
 	}
-	return nil
+	if !owned {
+		return nil
+	}
+	return sayPhone(tx, u, p.Number)
+}
+
+// sayPhone passes on that a number has come to be a user's, or is so no more.
+func sayPhone(tx *store.Tx, u kbsig.UID, number string) error {
+	return known.Say(tx, known.Fact{UID: u, Service: known.Phone, Name: number[1:]})
 }
 
 // DeletePhone takes a number from a user.

@@ -15,6 +15,7 @@ import (
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/fetch"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/known"
 	"github.com/keystead/keystead/engine/people"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/pvl"
@@ -207,7 +208,8 @@ func put(tx *store.Tx, p *Proof) error {
 	return schedule(tx, p)
 }
 
-// unlist takes a proof out of the index, unless another one of the user's is there.
+// unlist takes a proof out of the index, unless another one of the user's is there, and
+// passes on that the user is not known by it any more.
 func unlist(tx *store.Tx, p *Proof) error {
 	at := keys.ProofOwner(keys.ServiceName(p.Service, Normal(p.Name)), p.UID)
 	o, err := store.Load[Owning](tx, at)
@@ -217,11 +219,12 @@ func unlist(tx *store.Tx, p *Proof) error {
 	if err != nil {
 		return err
 	}
-	if o.Sig == p.SigID {
-		tx.Delete(at)
-		people.SetProof(tx, p.UID, p.Service, p.Name, false)
+	if o.Sig != p.SigID {
+		return nil
 	}
-	return nil
+	tx.Delete(at)
+	people.SetProof(tx, p.UID, p.Service, p.Name, false)
+	return known.Say(tx, known.Fact{UID: p.UID, Service: p.Service, Name: Normal(p.Name)})
 }
 
 // drop forgets a proof that no longer counts.

@@ -227,7 +227,15 @@ func (s *Service) mailInvite(tx *store.Tx, st *teamchain.State, invite *teamchai
 		return fmt.Errorf("make the token of an invite: %w", err)
 	}
 	token := base64.RawURLEncoding.EncodeToString(raw[:])
-	store.Save(tx, keys.InviteLead(byToken(token), st.ID(), invite.ID), tokenUse{})
+	what := byToken(token)
+	store.Save(tx, keys.InviteLead(what, st.ID(), invite.ID), tokenUse{})
+	at := keys.InviteLead(byID(invite.ID), st.ID(), invite.ID)
+	made, err := store.Load[madeBy](tx, at)
+	if err != nil {
+		return err
+	}
+	made.Token = what[:]
+	store.Save(tx, at, made)
 	if s.o.TokenMade != nil {
 		s.o.TokenMade(invite.Name, token)
 	}

@@ -304,20 +304,45 @@ func (s *Service) outsiderChanged(tx *store.Tx, t kbsig.TeamID, f userFact) erro
 	if f.Keyed {
 		return s.offer(tx, t, f.UID)
 	}
+	st, err := teams.Load(tx, t)
+	if errors.Is(err, teams.ErrNoTeam) || err == nil && st.Deleted() {
+		return nil // all of it goes
+	}
+	if err != nil {
+		return err
+	}
 	o, err := OutsiderOf(tx, t, f.UID)
 	if err != nil {
 		return err
 	}
-	if !o.Ignored && f.ends(o.Asked) {
+	waited := o.waits()
+	switch {
+	case f.Deleted:
+		o = Outsider{Reset: o.Reset}
+	case !o.Ignored && f.ends(o.Asked):
 		o.Asked = 0
 	}
 	if err := putOutsider(tx, t, f.UID, o); err != nil {
 		return err
 	}
-	// An answer to a secret is bound to the incarnation that gave it.
-	return s.dropAcceptances(tx, t, f.UID, func(_ kbsig.InviteID, a Acceptance) (bool, error) {
-		return a.Kind == Secret && f.ends(a.At), nil
+	// An answer to a secret is bound to the incarnation that gave it, and so is an invite
+	// of an account; the latter is looked at again when there is another key.
+	err = s.dropAcceptances(tx, t, f.UID, func(id kbsig.InviteID, a Acceptance) (bool, error) {
+		if f.Deleted || a.Kind == Secret || !f.ends(a.At) {
+			return f.Deleted || f.ends(a.At), nil
+		}
+		invite, err := activeInvite(st, id)
+		return invite == nil || invite.Type == typeKeybase, err
 	})
+	if err != nil {
+		return err
+	}
+	if waited && !o.waits() {
+		if err := untellAdmins(tx, st); err != nil {
+			return err
+		}
+	}
+	return chores.Look(tx, t)
 }
 
 // offer asks a team to let somebody in who waited and has a key now.
@@ -421,59 +446,6 @@ func (s *Service) eachNamed(tx *store.Tx, service, name string, fn func(kbsig.Te
 			if err := s.recall(tx, st, false); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// gone has everything cleared up that waited at a team which was deleted.
-func (s *Service) gone(tx *store.Tx, t kbsig.TeamID) error {
-	if err := chores.Forget(tx, t); err != nil {
-		return err
-	}
-	return jobs.Add(tx, jobs.Job{Kind: jobGone, Key: t.String()})
-}
-
-// clearUp deletes what waited at a team, a part at a time. What users chose for good
-// (a ban, a farewell) goes too: nobody can come back to the team.
-func (s *Service) clearUp(ctx context.Context, j jobs.Job) error {
-	t, err := kbsig.ParseTeamID(j.Key)
-	if err != nil {
-		return jobs.GiveUp(err)
-	}
-	for more := true; more; {
-		err := s.update(ctx, func(tx *store.Tx) error {
-			more = false
-			users := map[kbsig.UID]bool{}
-			for _, lo := range [][]byte{keys.Acceptances(t), keys.Outsiders(t)} {
-				n := 0
-				err := tx.Scan(lo, keys.End(lo), func(k, _ []byte) error {
-					if n++; n > teamsAtOnce {
-						more = true
-						return store.ErrStop
-					}
-					if _, u, _, ok := keys.AcceptanceOf(k); ok {
-						users[u] = true
-					} else if _, u, ok := keys.OutsiderOf(k); ok {
-						users[u] = true
-					}
-					tx.Delete(append([]byte(nil), k...))
-					return nil
-				})
-				if err != nil {
-					return err
-				}
-			}
-			for u := range users {
-				if err := unindex(tx, t, u); err != nil {
-					return err
-				}
-			}
-			tx.Delete(keys.TeamDoor(t))
-			return nil
-		})
-		if err != nil {
-			return err
 		}
 	}
 	return nil

@@ -316,6 +316,8 @@ type madeBy struct {
 	// Service and Name are whom it names; empty: nobody.
 	Service string `codec:"s,omitempty"`
 	Name    string `codec:"n,omitempty"`
+	// Token leads to it from the secret in a mail; nil: none was written.
+	Token []byte `codec:"t,omitempty"`
 }
 
 // leads are the invites to which something leads.

@@ -1,6 +1,7 @@
 package joining
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -144,12 +145,20 @@ func keyed(r teamchain.Role) bool {
 // postedMember ends what was between a team and somebody who came or went.
 func (s *Service) postedMember(tx *store.Tx, t kbsig.TeamID, p *postedTeam, c change) error {
 	u := c.uv.UID
+	if err := s.endAccountInvites(tx, t, p, u); err != nil {
+		return err
+	}
 	o, err := OutsiderOf(tx, t, u)
 	if err != nil {
 		return err
 	}
 	was := o
 	permanent := p.fact.Post != nil && p.fact.Post.Permanent != nil && *p.fact.Post.Permanent
+	// A past incarnation goes when the user is let in again: that is no farewell.
+	_, stays, err := p.after.CurrentUV(u)
+	if err != nil {
+		return err
+	}
 	switch {
 	case c.after != teamchain.RoleNone:
 		if o.Left != 0 && c.before == teamchain.RoleNone && p.fact.By.UID != u {
@@ -165,7 +174,7 @@ func (s *Service) postedMember(tx *store.Tx, t kbsig.TeamID, p *postedTeam, c ch
 		}
 	case c.left && permanent:
 		o.Left = tx.Now().UnixMilli()
-	case permanent:
+	case permanent && !stays:
 		o.Banned = tx.Now().UnixMilli()
 	}
 	if o.Reset != 0 {
@@ -290,7 +299,7 @@ func (s *Service) addInvite(tx *store.Tx, t kbsig.TeamID, p *postedTeam, invite 
 		return fmt.Errorf("invite %s: %w", invite.ID, ErrBadNumber)
 	}
 	service, name := subject(invite)
-	store.Save(tx, keys.InviteLead(byID(invite.ID), t, invite.ID), madeBy{by, service, name})
+	store.Save(tx, keys.InviteLead(byID(invite.ID), t, invite.ID), madeBy{Inviter: by, Service: service, Name: name})
 	if active, err := activeInvite(p.after, invite.ID); err != nil || active == nil {
 		return err // cancelled in the same post
 	}
@@ -317,18 +326,17 @@ func numberOK(name string) bool {
 	return mail.NumberOK("+"+name) && (name[0] != '1' || len(name) == northAmericaDigits)
 }
 
-// endInvite forgets what led to an invite, unless it can be used again.
+// endInvite forgets what led to an invite that has ended, and who accepted one that nobody
+// can complete any more.
 func (s *Service) endInvite(tx *store.Tx, t kbsig.TeamID, p *postedTeam, id kbsig.InviteID) error {
-	if st, known, err := p.after.Invite(id); err != nil || known && !st.Ended {
+	st, known, err := p.after.Invite(id)
+	if err != nil || known && st.Good() {
 		return err
 	}
-	made, found, err := loadOr[madeBy](tx, keys.InviteLead(byID(id), t, id))
-	if err != nil {
-		return err
-	}
-	if found {
-		tx.Delete(keys.InviteLead(byID(id), t, id))
-		tx.Delete(keys.InviteLead(byName(made.Service, made.Name), t, id))
+	if !known || st.Ended {
+		if err := forgetLeads(tx, t, id); err != nil {
+			return err
+		}
 	}
 	var by []kbsig.UID
 	err = Acceptances(tx, t, func(u kbsig.UID, i kbsig.InviteID, _ Acceptance) error {
@@ -339,6 +347,35 @@ func (s *Service) endInvite(tx *store.Tx, t kbsig.TeamID, p *postedTeam, id kbsi
 	})
 	for _, u := range by {
 		err = errors.Join(err, dropAcceptance(tx, t, u, id))
+	}
+	return err
+}
+
+// forgetLeads forgets what leads to an invite.
+func forgetLeads(tx *store.Tx, t kbsig.TeamID, id kbsig.InviteID) error {
+	made, found, err := loadOr[madeBy](tx, keys.InviteLead(byID(id), t, id))
+	if err != nil || !found {
+		return err
+	}
+	tx.Delete(keys.InviteLead(byID(id), t, id))
+	tx.Delete(keys.InviteLead(byName(made.Service, made.Name), t, id))
+	if len(made.Token) == sha256.Size {
+		tx.Delete(keys.InviteLead([sha256.Size]byte(made.Token), t, id))
+	}
+	return nil
+}
+
+// endAccountInvites ends those invites of a user's account that end by themselves when a
+// link says anything of the user.
+func (s *Service) endAccountInvites(tx *store.Tx, t kbsig.TeamID, p *postedTeam, u kbsig.UID) error {
+	found, err := leads(tx, byName(typeKeybase, u.String()))
+	if err != nil {
+		return err
+	}
+	for _, l := range found {
+		if l.Team == t {
+			err = errors.Join(err, s.endInvite(tx, t, p, l.Invite))
+		}
 	}
 	return err
 }

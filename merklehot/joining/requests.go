@@ -323,7 +323,10 @@ func (s *Service) Ignore(ctx context.Context, by kbsig.UID, name kbsig.TeamName,
 		if err := putOutsider(tx, t, u, o); err != nil {
 			return err
 		}
-		return untellAdmins(tx, st)
+		if err := untellAdmins(tx, st); err != nil {
+			return err
+		}
+		return chores.Look(tx, t)
 	})
 }
 

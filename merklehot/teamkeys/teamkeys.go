@@ -8,7 +8,8 @@
 //     newest ephemeral keys, and to nobody else.
 //   - A bot's key is for a restricted bot of the team, made by a member who has the
 //     team's keys, and signed by the team's newest key.
-//   - A refusal that a race can cause has a code on which clients try again.
+//   - A refusal that a race can cause, and another try can mend, has a code on which
+//     clients try again.
 //
 // Boxes are opaque. It writes through merklehot/keyboxes.
 // client: go/ephemeral/team_ek.go, go/ephemeral/teambot_ek.go, go/teambot/member_keyer.go

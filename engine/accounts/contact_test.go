@@ -14,6 +14,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/jobs"
 	"github.com/keystead/keystead/engine/keys"
+	"github.com/keystead/keystead/engine/known"
 	"github.com/keystead/keystead/engine/mail"
 	"github.com/keystead/keystead/engine/store"
 )
@@ -68,6 +69,48 @@ func soundAddresses(r store.Reader, users []kbsig.UID) error {
 	})
 }
 
+// owned is who has verified what, as engine/known speaks of it.
+func owned(r store.Reader, users []kbsig.UID) (map[known.Fact]bool, error) {
+	out := map[known.Fact]bool{}
+	for _, u := range users {
+		c, err := GetContact(r, u)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range c.Mails {
+			if m.Verified != 0 {
+				out[known.Fact{UID: u, Service: known.Mail, Name: NormalMail(m.Address)}] = true
+			}
+		}
+		for _, p := range c.Phones {
+			if p.Verified != 0 {
+				out[known.Fact{UID: u, Service: known.Phone, Name: p.Number[1:]}] = true
+			}
+		}
+	}
+	return out, nil
+}
+
+// passedOn are the facts that wait to be passed on.
+func passedOn(r store.Reader) (map[known.Fact]bool, error) {
+	out := map[known.Fact]bool{}
+	var kind [16]byte
+	copy(kind[:], "known")
+	lo := keys.JobsOf(kind)
+	err := r.Scan(lo, keys.End(lo), func(_, v []byte) error {
+		rec, err := store.Decode[struct {
+			Body []byte `codec:"b"`
+		}](v)
+		if err != nil {
+			return err
+		}
+		f, err := store.Decode[known.Fact](rec.Body)
+		out[f] = true
+		return err
+	})
+	return out, err
+}
+
 // addresses is all that is stored of addresses.
 func (s *scene) addresses() string {
 	var out strings.Builder
@@ -86,8 +129,9 @@ func (s *scene) addresses() string {
 }
 
 // TestAddressesStaySound proves by random deeds of three people that the indexes of
-// addresses always agree with the lists, that an address has one verified owner, and that
-// a deed which is refused changes nothing.
+// addresses always agree with the lists, that an address has one verified owner, that it is
+// passed on whose it has come to be and whose it is no more, and that a deed which is
+// refused changes nothing.
 func TestAddressesStaySound(t *testing.T) {
 	s := newScene(t)
 	users := []kbsig.UID{alice, bobby, kbsig.UIDOf("carol")}
@@ -104,7 +148,14 @@ func TestAddressesStaySound(t *testing.T) {
 			v := Visibility(rapid.IntRange(0, 1).Draw(rt, "visibility"))
 			deed := rapid.IntRange(0, 11).Draw(rt, "deed")
 			before := s.addresses()
-			err := s.store.Update(context.Background(), func(tx *store.Tx) error {
+			var had map[known.Fact]bool
+			err := s.store.Update(context.Background(), func(tx *store.Tx) (err error) {
+				if had, err = owned(tx, users); err != nil {
+					return err
+				}
+				if err := jobs.DropAll(tx, "known", ""); err != nil {
+					return err
+				}
 				switch deed {
 				case 0, 1:
 					return AddMail(tx, u, m, v)
@@ -139,7 +190,24 @@ func TestAddressesStaySound(t *testing.T) {
 			if err != nil && s.addresses() != before {
 				rt.Fatalf("deed %d was refused (%v) and changed something", deed, err)
 			}
-			if err := s.read(func(r store.Reader) error { return soundAddresses(r, users) }); err != nil {
+			if err := s.read(func(r store.Reader) error {
+				has, err := owned(r, users)
+				if err != nil {
+					return err
+				}
+				said, err := passedOn(r)
+				if err != nil {
+					return err
+				}
+				for _, m := range []map[known.Fact]bool{had, has} {
+					for f := range m {
+						if had[f] != has[f] && !said[f] {
+							return fmt.Errorf("that %s is %s: %t, is not passed on", f.UID, f.Name, has[f])
+						}
+					}
+				}
+				return soundAddresses(r, users)
+			}); err != nil {
 				rt.Fatalf("after deed %d: %v", deed, err)
 			}
 		}

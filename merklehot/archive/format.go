@@ -17,9 +17,16 @@
 //
 // A file begins with "keystead-archive 2 <store id> <seqno and hash of the block before>
 // <first block with teams>", so the files form one chain; a changed, missing or reordered
-// byte anywhere breaks it. Files of layout 1 know nothing of teams but their leaves. The
-// first block after them, which all later headers name, brings all that their blocks lack
-// of teams; where there are none, that is block 0.
+// byte anywhere breaks it. Files of layout 1 know nothing of teams but their leaves. What
+// their blocks lack comes before the first block after them, which all later headers name;
+// where there are none, that is block 0. It comes in parts of partBytesMax, each of lines
+// of teams as they stood in the root before, and each whole by itself:
+//
+//	part <seqno> <sha256>                           over what an end is over
+//
+// A file that goes on from a part says in its header how far the parts have come:
+// <"team" or "hidden"> <team> <seqno>, the last link of the last part. Earlier builds wrote
+// all that was lacking into that first block itself, which is read as well.
 // A server begins a new file each day, at each start and after a failed write, and never
 // touches an older one. It goes on from the last block that it knows to be on stable
 // storage; what stands behind that block in an older file is what a crash left, which
@@ -38,6 +45,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"strconv"
 	"strings"
 
@@ -78,7 +86,10 @@ type Block struct {
 	Blind  []blindtree.Committed
 	Leaves []Leaf
 	Seqno  kbsig.Seqno
-	Root   []byte // signature packet
+	Root   []byte // signature packet; none in a part
+	// Part says that the block is no root's: it brings what blocks before it lack of teams,
+	// and Seqno is the root that comes after all parts.
+	Part bool
 	// Teams says that the block has all of teams: that of its root or, in the first one
 	// after blocks without, of all roots up to it.
 	Teams bool
@@ -141,24 +152,57 @@ func (b *Block) encode() []byte {
 	for _, l := range b.Leaves {
 		fmt.Fprintf(&out, "leaf %x %s\n", l.ID[:], l.JSON)
 	}
-	fmt.Fprintf(&out, "root %d %s\n", b.Seqno, base64.StdEncoding.EncodeToString(b.Root))
+	if !b.Part {
+		fmt.Fprintf(&out, "root %d %s\n", b.Seqno, base64.StdEncoding.EncodeToString(b.Root))
+	}
 	return out.Bytes()
+}
+
+// last is the link that a part ends with.
+func (b *Block) last() (cursor, error) {
+	others := len(b.Names) + len(b.Links) + len(b.Resets) + len(b.Leaves) + len(b.Root)
+	switch {
+	case others > 0:
+	case len(b.Hidden) > 0:
+		l := b.Hidden[len(b.Hidden)-1]
+		return cursor{"hidden", l.Team, l.Seqno}, nil
+	case len(b.Team) > 0:
+		l := b.Team[len(b.Team)-1]
+		return cursor{"team", l.Team, l.Seqno}, nil
+	}
+	return cursor{}, errors.New("a part is more or less than links of teams")
+}
+
+// sealing begins the hash that ends a block; its lines are to be written to it.
+func sealing(before [32]byte) hash.Hash {
+	h := sha256.New()
+	h.Write(before[:])
+	return h
 }
 
 // seal is the hash that ends a block.
 func seal(before [32]byte, lines []byte) [32]byte {
-	h := sha256.New()
-	h.Write(before[:])
+	h := sealing(before)
 	h.Write(lines)
 	return [32]byte(h.Sum(nil))
 }
 
-func endLine(n kbsig.Seqno, hash [32]byte) string { return fmt.Sprintf("end %d %x\n", n, hash) }
+// endLine is the last line of a block.
+func (b *Block) endLine(hash [32]byte) string {
+	if b.Part {
+		return fmt.Sprintf("part %d %x\n", b.Seqno, hash)
+	}
+	return fmt.Sprintf("end %d %x\n", b.Seqno, hash)
+}
 
 // header is the first line of a file that goes on from at; teams is the first block that
 // has all of teams.
 func header(at position, teams kbsig.Seqno) string {
-	return fmt.Sprintf("%s %x %d %x %d\n", magic, at.store, at.seqno, at.hash, teams)
+	line := fmt.Sprintf("%s %x %d %x %d", magic, at.store, at.seqno, at.hash, teams)
+	if at.told != (cursor{}) {
+		line += fmt.Sprintf(" %s %s %d", at.told.kind, at.told.team, at.told.seqno)
+	}
+	return line + "\n"
 }
 
 // noTeams stands for the first block with teams where no block has them.
@@ -174,7 +218,11 @@ func parseHeader(line string) (at position, teams kbsig.Seqno, err error) {
 	if old {
 		parts = append(parts, strconv.FormatInt(int64(noTeams), 10))
 	}
-	if len(parts) != 4 {
+	told, ok := cursor{}, len(parts) == 4
+	if len(parts) == 7 && !old {
+		told, ok = parseCursor(parts[4:])
+	}
+	if !ok {
 		return bad()
 	}
 	id, err1 := hex.DecodeString(parts[0])
@@ -184,18 +232,25 @@ func parseHeader(line string) (at position, teams kbsig.Seqno, err error) {
 	if errors.Join(err1, err2, err3, err4) != nil || len(id) != 16 || len(hash) != 32 {
 		return bad()
 	}
-	at, teams = position{[16]byte(id), [32]byte(hash), kbsig.Seqno(seqno)}, kbsig.Seqno(from)
+	at = position{store: [16]byte(id), hash: [32]byte(hash), seqno: kbsig.Seqno(seqno), told: told}
+	teams = kbsig.Seqno(from)
 	again := header(at, teams)
 	if old {
 		again = fmt.Sprintf("%s %x %d %x\n", magicOld, at.store, at.seqno, at.hash)
 	}
-	if again != line+"\n" || !old && teams < 0 {
+	if again != line+"\n" || !old && teams < 0 || told != (cursor{}) && teams != at.seqno+1 {
 		return bad()
 	}
 	return at, teams, nil
 }
 
-// add reads one line of a block into it; done reports its end line.
+func parseCursor(parts []string) (cursor, bool) {
+	t, err1 := kbsig.ParseTeamID(parts[1])
+	n, err2 := strconv.ParseInt(parts[2], 10, 64)
+	return cursor{parts[0], t, kbsig.Seqno(n)}, (parts[0] == "team" || parts[0] == "hidden") && errors.Join(err1, err2) == nil
+}
+
+// add reads one line of a block into it; end is what its last line says.
 func (b *Block) add(line string) (end *[32]byte, err error) {
 	kind, rest, _ := strings.Cut(line, " ")
 	first, second, _ := strings.Cut(rest, " ")
@@ -241,15 +296,25 @@ func (b *Block) add(line string) (end *[32]byte, err error) {
 		b.Seqno = kbsig.Seqno(n)
 		b.Root, err = base64.StdEncoding.DecodeString(second)
 		return nil, err
-	case "end":
-		h, err := hex.DecodeString(second)
-		if err != nil || len(h) != 32 || first != strconv.FormatInt(int64(b.Seqno), 10) {
-			return nil, errors.New("end of another block")
+	case "part":
+		n, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return nil, err
 		}
-		hash := [32]byte(h)
-		return &hash, nil
+		b.Part, b.Seqno = true, kbsig.Seqno(n)
+		return b.addEnd(first, second)
+	case "end":
+		return b.addEnd(first, second)
 	}
 	return nil, fmt.Errorf("line of an unknown kind %.16q", kind)
+}
+
+func (b *Block) addEnd(seqno, hash string) (*[32]byte, error) {
+	h, err := hex.DecodeString(hash)
+	if err != nil || len(h) != 32 || !strings.HasSuffix(b.endLine([32]byte(h)), " "+seqno+" "+hash+"\n") {
+		return nil, errors.New("end of another block")
+	}
+	return (*[32]byte)(h), nil
 }
 
 // numbered reads the number and the bytes of a link.
@@ -330,5 +395,29 @@ func (b *Block) addBlind(team, rest string) error {
 type position struct {
 	store [16]byte
 	hash  [32]byte    // of the block before, zeros before the first
-	seqno kbsig.Seqno // likewise
+	seqno kbsig.Seqno // of the root before, likewise
+	told  cursor      // where the block before is a part, its last link
+}
+
+// after is the place behind a block that stands at a place.
+func (at position) after(b *Block, hash [32]byte) (position, error) {
+	at.hash = hash
+	if !b.Part {
+		at.seqno, at.told = b.Seqno, cursor{}
+		return at, nil
+	}
+	told, err := b.last()
+	if err == nil && at.seqno == 0 {
+		err = errors.New("there is no root before it")
+	}
+	at.told = told
+	return at, err
+}
+
+// cursor is a link of a team in the order in which parts bring them: all visible ones,
+// team by team, and then the hidden ones.
+type cursor struct {
+	kind  string // "team" or "hidden"; empty before the first
+	team  kbsig.TeamID
+	seqno kbsig.Seqno
 }

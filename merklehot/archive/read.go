@@ -89,7 +89,7 @@ func (b begun) read(fs vfs.FS, upTo *position, fn func(*Block) error) (ending, e
 	}
 	defer f.Close()
 	r := bufio.NewReaderSize(io.NewSectionReader(f, b.body, 1<<62), lineBytesMax)
-	block, lines := &Block{}, []byte(nil)
+	block, lines := &Block{}, sealing(e.at.hash)
 	for n := 2; upTo == nil || e.at != *upTo; n++ {
 		raw, err := r.ReadSlice('\n')
 		switch {
@@ -107,19 +107,23 @@ func (b begun) read(fs vfs.FS, upTo *position, fn func(*Block) error) (ending, e
 			return e, nil
 		}
 		if hash == nil {
-			lines = append(lines, raw...)
+			lines.Write(raw)
 			continue
 		}
-		if *hash != seal(e.at.hash, lines) || (e.at.seqno != 0 && block.Seqno != e.at.seqno+1) {
+		if *hash != [32]byte(lines.Sum(nil)) || (e.at.seqno != 0 && block.Seqno != e.at.seqno+1) {
 			e.torn = damaged(b.path, n, "block %d does not have its hash or number", block.Seqno)
+			return e, nil
+		}
+		next, err := e.at.after(block, *hash)
+		if err != nil || block.Part && b.teams != block.Seqno {
+			e.torn = damaged(b.path, n, "a part of block %d does not belong there: %v", block.Seqno, err)
 			return e, nil
 		}
 		block.Teams = b.teams != noTeams && block.Seqno >= b.teams
 		if err := fn(block); err != nil {
 			return e, fmt.Errorf("block %d: %w", block.Seqno, err)
 		}
-		e.at.hash, e.at.seqno = *hash, block.Seqno
-		block, lines = &Block{}, nil
+		e.at, block, lines = next, &Block{}, sealing(next.hash)
 	}
 	return e, nil
 }
@@ -127,7 +131,8 @@ func (b begun) read(fs vfs.FS, upTo *position, fn func(*Block) error) (ending, e
 // Read calls fn for every block of the archive in dir that counts, oldest first,
 // checking the chain of hashes from its first byte. ErrDamaged says that what the last
 // file holds is more than whole blocks and the beginning of one, or that a file does
-// not go on from a block of the file before it.
+// not go on from a block of the file before it, or takes another block for the first with
+// teams.
 func Read(fs vfs.FS, dir string, fn func(*Block) error) (store [16]byte, err error) {
 	paths, err := files(fs, dir)
 	if err != nil {
@@ -148,12 +153,19 @@ func Read(fs vfs.FS, dir string, fn func(*Block) error) (store [16]byte, err err
 		}
 	}
 	var at position
+	teams := noTeams
 	for i, b := range all {
 		if i == 0 {
 			at.store = b.at.store
 		}
 		if b.at != at {
 			return store, damaged(b.path, 1, "it does not go on from a block of the file before it")
+		}
+		if teams == noTeams && (b.teams == 0 && at.seqno == 0 || b.teams == at.seqno+1 && at.seqno > 0) {
+			teams = b.teams
+		}
+		if b.teams != teams {
+			return store, damaged(b.path, 1, "it names block %d as the first with teams", b.teams)
 		}
 		var upTo *position
 		if i+1 < len(all) {

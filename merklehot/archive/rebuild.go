@@ -82,6 +82,9 @@ type rebuild struct {
 }
 
 func (r *rebuild) block(b *Block) error {
+	if b.Part {
+		return r.part(b)
+	}
 	for _, n := range b.Names {
 		if kbsig.UIDOf(n.Name) != n.UID || r.names[n.UID] != "" {
 			return fmt.Errorf("name of %s is wrong or stands twice", n.UID)

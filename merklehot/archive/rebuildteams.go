@@ -28,13 +28,24 @@ type team struct {
 }
 
 // tail is where a leaf says that a chain ends, from a root on.
-type tail struct{ root, seqno kbsig.Seqno }
+type tail struct {
+	root kbsig.Seqno
+	end  tree.Triple
+}
 
 func (r *rebuild) team(t kbsig.TeamID) *team {
 	if r.teams[t] == nil {
 		r.teams[t] = new(team)
 	}
 	return r.teams[t]
+}
+
+// part takes in some of what the blocks before it lack.
+func (r *rebuild) part(b *Block) error {
+	if r.told {
+		return errors.New("a part brings what blocks before it have")
+	}
+	return r.newOfTeams(b)
 }
 
 // teamLinks takes in the links of teams of a block, and what the blind tree says.
@@ -49,6 +60,10 @@ func (r *rebuild) teamLinks(b *Block) error {
 			r.sum.TeamsFrom = b.Seqno
 		}
 	}
+	return r.newOfTeams(b)
+}
+
+func (r *rebuild) newOfTeams(b *Block) error {
 	for _, l := range b.Team {
 		if err := r.teamLink(l); err != nil {
 			return fmt.Errorf("link %d of team %s: %w", l.Seqno, l.Team, err)
@@ -125,14 +140,19 @@ func (r *rebuild) teamLeaf(n kbsig.Seqno, id kbsig.TeamID, v tree.Value) error {
 		here, other = other, here
 	}
 	t := r.team(id)
-	if k := len(t.tails); other != (tree.Triple{}) || k > 0 && here.Seqno <= t.tails[k-1].seqno {
+	if k := len(t.tails); other != (tree.Triple{}) || k > 0 && here.Seqno <= t.tails[k-1].end.Seqno {
 		return errors.New("it names the wrong chain, or goes back")
 	}
-	t.tails = append(t.tails, tail{n, here.Seqno})
-	if r.told && (int(here.Seqno) != len(t.ends) || here != t.ends[here.Seqno-1]) {
+	t.tails = append(t.tails, tail{n, here})
+	if r.told && (int(here.Seqno) != len(t.ends) || !t.says(here)) {
 		return errors.New("it does not say what the chain says")
 	}
 	return nil
+}
+
+// says tells whether the chain has a link at a place.
+func (t *team) says(at tree.Triple) bool {
+	return at.Seqno >= 1 && int(at.Seqno) <= len(t.ends) && at == t.ends[at.Seqno-1]
 }
 
 // ends wants the leaf of each team that has got links to name the newest.
@@ -141,6 +161,14 @@ func (r *rebuild) ends(b *Block) error {
 		for id, t := range r.teams {
 			if err := t.ended(id); err != nil {
 				return err
+			}
+			if int(t.said) != len(t.hidden) {
+				return fmt.Errorf("the blind tree does not name hidden link %d of team %s", len(t.hidden), id)
+			}
+			for _, at := range t.tails {
+				if !t.says(at.end) {
+					return fmt.Errorf("the leaf of team %s in root %d names another link %d", id, at.root, at.end.Seqno)
+				}
 			}
 		}
 	}
@@ -158,7 +186,7 @@ func (r *rebuild) ends(b *Block) error {
 }
 
 func (t *team) ended(id kbsig.TeamID) error {
-	if n := len(t.tails); n == 0 || int(t.tails[n-1].seqno) != len(t.ends) {
+	if n := len(t.tails); n == 0 || int(t.tails[n-1].end.Seqno) != len(t.ends) {
 		return fmt.Errorf("no leaf names link %d of team %s", len(t.ends), id)
 	}
 	return nil
@@ -272,7 +300,7 @@ func (p past) TailAt(t kbsig.TeamID, root kbsig.Seqno) (kbsig.Seqno, error) {
 	if i == 0 {
 		return 0, nil
 	}
-	return x.tails[i-1].seqno, nil
+	return x.tails[i-1].end.Seqno, nil
 }
 
 // Root implements teamchain.Past.

@@ -102,32 +102,55 @@ func (at position) play(tail []byte, whole bool) (_ position, last int, err erro
 		}
 		line := tail[off : off+n]
 		off += n
-		if !bytes.HasPrefix(line, []byte("end ")) {
+		if !bytes.HasPrefix(line, []byte("end ")) && !bytes.HasPrefix(line, []byte("part ")) {
 			continue
 		}
-		seqno, hash, err := parseEnd(line)
+		b, hash, err := parseEnd(line)
 		if err != nil {
 			return at, last, err
 		}
 		known := whole || at.seqno != 0
-		if known && hash != seal(at.hash, tail[begin:off-n]) || at.seqno != 0 && seqno != at.seqno+1 {
-			return at, last, fmt.Errorf("block %d does not have its hash or number: %w", seqno, ErrDamaged)
+		if known && hash != seal(at.hash, tail[begin:off-n]) || at.seqno != 0 && b.Seqno != at.seqno+1 {
+			return at, last, fmt.Errorf("block %d does not have its hash or number: %w", b.Seqno, ErrDamaged)
+		}
+		if at, err = at.beyond(b, hash, tail[begin:off-n], known); err != nil {
+			return at, last, fmt.Errorf("part of block %d: %w: %w", b.Seqno, err, ErrDamaged)
 		}
 		last, begin = begin, off
-		at.hash, at.seqno = hash, seqno
 	}
 }
 
-func parseEnd(line []byte) (kbsig.Seqno, [32]byte, error) {
-	first, _, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(string(line), "end "), "\n"), " ")
+// beyond is the place behind a block of which only the last line has been read; known says
+// that lines are all others.
+func (at position) beyond(b *Block, hash [32]byte, lines []byte, known bool) (position, error) {
+	if b.Part && !known {
+		// How far it comes is not seen; it is not the last that is looked at.
+		at.hash, at.seqno = hash, b.Seqno-1
+		return at, nil
+	}
+	if b.Part {
+		for line := range bytes.Lines(lines) {
+			if _, err := b.add(string(bytes.TrimSuffix(line, []byte("\n")))); err != nil {
+				return at, err
+			}
+		}
+	}
+	return at.after(b, hash)
+}
+
+// parseEnd reads the last line of a block.
+func parseEnd(line []byte) (*Block, [32]byte, error) {
+	text := strings.TrimSuffix(string(line), "\n")
+	_, rest, _ := strings.Cut(text, " ")
+	first, _, _ := strings.Cut(rest, " ")
 	n, err := strconv.ParseInt(first, 10, 64)
 	if err != nil {
-		return 0, [32]byte{}, fmt.Errorf("end line: %w", ErrDamaged)
+		return nil, [32]byte{}, fmt.Errorf("end line: %w", ErrDamaged)
 	}
 	b := &Block{Seqno: kbsig.Seqno(n)}
-	hash, err := b.add(strings.TrimSuffix(string(line), "\n"))
+	hash, err := b.add(text)
 	if err != nil || hash == nil {
-		return 0, [32]byte{}, fmt.Errorf("end line: %w", ErrDamaged)
+		return nil, [32]byte{}, fmt.Errorf("end line: %w", ErrDamaged)
 	}
-	return b.Seqno, *hash, nil
+	return b, *hash, nil
 }

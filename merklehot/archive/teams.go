@@ -9,7 +9,6 @@ import (
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/blindtree"
 	"github.com/keystead/keystead/merklehot/hidden"
-	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/teamchain"
 	"github.com/keystead/keystead/merklehot/tree"
 )
@@ -29,17 +28,39 @@ func (b *Block) collectTeam(v *store.View, t kbsig.TeamID, before, now []byte) e
 		return err
 	}
 	for s := from.Seqno + 1; s <= to.Seqno; s++ {
-		raw, err := v.Get(keys.TeamLink(t, s))
-		if err != nil {
-			return fmt.Errorf("link %d: %w", s, err)
+		if _, err := b.addTeamLink(v, t, s); err != nil {
+			return err
 		}
-		rec, err := teamchain.DecodeRecord(raw)
-		if err != nil {
-			return fmt.Errorf("link %d: %w", s, err)
-		}
-		b.Team = append(b.Team, TeamLink{t, s, rec})
 	}
 	return nil
+}
+
+// addTeamLink takes a visible link, and says how many bytes it has.
+func (b *Block) addTeamLink(v *store.View, t kbsig.TeamID, s kbsig.Seqno) (bytes int, err error) {
+	raw, err := v.Get(keys.TeamLink(t, s))
+	if err != nil {
+		return 0, fmt.Errorf("link %d of team %s: %w", s, t, err)
+	}
+	rec, err := teamchain.DecodeRecord(raw)
+	if err != nil {
+		return 0, fmt.Errorf("link %d of team %s: %w", s, t, err)
+	}
+	b.Team = append(b.Team, TeamLink{t, s, rec})
+	return len(raw), nil
+}
+
+// addHiddenLink likewise takes a hidden one.
+func (b *Block) addHiddenLink(v *store.View, t kbsig.TeamID, s kbsig.Seqno) (bytes int, err error) {
+	raw, err := v.Get(keys.HiddenLink(t, s))
+	if err != nil {
+		return 0, fmt.Errorf("hidden link %d of team %s: %w", s, t, err)
+	}
+	rec, err := store.Decode[hidden.Record](raw)
+	if err != nil {
+		return 0, fmt.Errorf("hidden link %d of team %s: %w", s, t, err)
+	}
+	b.Hidden = append(b.Hidden, HiddenLink{t, s, rec})
+	return len(raw), nil
 }
 
 // teamTail is the end of a team's chain that a leaf names.
@@ -59,57 +80,13 @@ func (b *Block) collectHidden(v *store.View, n kbsig.Seqno) error {
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		return b.commit(v, c, before.Seqno)
-	})
-}
-
-// commit takes what the blind tree says of a team, and the links of its hidden chain
-// after one.
-func (b *Block) commit(v *store.View, c blindtree.Committed, after kbsig.Seqno) error {
-	b.Blind = append(b.Blind, c)
-	t := kbsig.TeamID(c.Team)
-	for s := after + 1; s <= c.Tail.Seqno; s++ {
-		rec, err := store.Load[hidden.Record](v, keys.HiddenLink(t, s))
-		if err != nil {
-			return fmt.Errorf("hidden link %d of team %s: %w", s, t, err)
+		t := kbsig.TeamID(c.Team)
+		for s := before.Seqno + 1; s <= c.Tail.Seqno; s++ {
+			if _, err := b.addHiddenLink(v, t, s); err != nil {
+				return err
+			}
 		}
-		b.Hidden = append(b.Hidden, HiddenLink{t, s, rec})
-	}
-	return nil
-}
-
-// collectTeams gathers all that there was of teams at root n.
-func (b *Block) collectTeams(v *store.View, st *roots.State, n kbsig.Seqno) error {
-	b.Team, b.Hidden, b.Blind = nil, nil, nil
-	err := v.Scan(keys.TeamChains(), keys.End(keys.TeamChains()), func(k, _ []byte) error {
-		t, ok := keys.TeamChainOf(k)
-		if !ok {
-			return errors.New("malformed key of a team's chain")
-		}
-		now, err := leafAt(v, st, tree.ID(t), n)
-		if err != nil || now == nil {
-			return err
-		}
-		if err := b.collectTeam(v, t, nil, now); err != nil {
-			return fmt.Errorf("team %s: %w", t, err)
-		}
+		b.Blind = append(b.Blind, c)
 		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return v.Scan(keys.HiddenChains(), keys.End(keys.HiddenChains()), func(k, _ []byte) error {
-		t, ok := keys.HiddenChainOf(k)
-		if !ok {
-			return errors.New("malformed key of a hidden chain")
-		}
-		c, err := blindtree.CommittedAt(v, blindtree.Key(t), n)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return b.commit(v, c, 0)
 	})
 }

@@ -21,6 +21,10 @@ import (
 // unsyncedBytesMax bounds the blocks that are written without a sync, but for the last.
 const unsyncedBytesMax = 1 << 20
 
+// partBytesMax bounds what one part brings of what an archive lacks of teams, but for its
+// last link.
+const partBytesMax = 1 << 20
+
 // Writer follows a store's roots. It is used by one goroutine.
 type Writer struct {
 	fs    vfs.FS
@@ -35,6 +39,8 @@ type Writer struct {
 	// have been written since.
 	synced   position
 	unsynced int
+	// partBytes is partBytesMax, but in tests.
+	partBytes int
 }
 
 // Open finds the end of the archive in dir, making the folder if there is none. Only
@@ -44,7 +50,7 @@ func Open(fs vfs.FS, dir string, storeID [16]byte) (*Writer, error) {
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the archive: %w", err)
 	}
-	w := &Writer{fs: fs, dir: dir, store: storeID}
+	w := &Writer{fs: fs, dir: dir, store: storeID, partBytes: partBytesMax}
 	if err := w.find(); err != nil {
 		return nil, err
 	}
@@ -60,7 +66,10 @@ func (w *Writer) find() error {
 	if w.at, w.teams, err = end(w.fs, paths); err != nil {
 		return err
 	}
-	if w.teams == noTeams || w.teams > w.at.seqno+1 {
+	switch {
+	case w.at.seqno == 0:
+		w.teams = 0
+	case w.teams == noTeams || w.teams > w.at.seqno+1:
 		w.teams = w.at.seqno + 1
 	}
 	if len(paths) > 0 {
@@ -107,11 +116,16 @@ func (w *Writer) Follow(ctx context.Context, v *store.View, now time.Time) error
 
 func (w *Writer) appendAll(ctx context.Context, v *store.View, next kbsig.Seqno) error {
 	st := roots.StateOf(v)
+	if next == w.teams && w.at.seqno > 0 {
+		if err := w.catchUp(ctx, v, st); err != nil {
+			return err
+		}
+	}
 	for ; next <= st.Root().Seqno; next++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		b, err := collect(v, st, next, next == w.teams)
+		b, err := collect(v, st, next)
 		if err != nil {
 			return fmt.Errorf("archive root %d: %w", next, err)
 		}
@@ -120,6 +134,26 @@ func (w *Writer) appendAll(ctx context.Context, v *store.View, next kbsig.Seqno)
 		}
 	}
 	return nil
+}
+
+// catchUp appends what all blocks so far lack of teams, in parts that are each synced; it
+// goes on after the last part that is there.
+func (w *Writer) catchUp(ctx context.Context, v *store.View, st *roots.State) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b, err := collectPart(v, st, w.at.seqno, w.at.told, w.partBytes)
+		if err != nil {
+			return fmt.Errorf("archive teams of root %d: %w", w.at.seqno, err)
+		}
+		if len(b.Team)+len(b.Hidden) == 0 {
+			return nil
+		}
+		if err := errors.Join(w.append(b), w.sync()); err != nil {
+			return err
+		}
+	}
 }
 
 func (w *Writer) sync() error {
@@ -133,11 +167,15 @@ func (w *Writer) sync() error {
 func (w *Writer) append(b *Block) error {
 	lines := b.encode()
 	hash := seal(w.at.hash, lines)
-	out := append(lines, endLine(b.Seqno, hash)...)
+	next, err := w.at.after(b, hash)
+	if err != nil {
+		return fmt.Errorf("append block %d to the archive: %w", b.Seqno, err)
+	}
+	out := append(lines, b.endLine(hash)...)
 	if _, err := w.file.Write(out); err != nil {
 		return fmt.Errorf("append to the archive: %w", err)
 	}
-	w.at.hash, w.at.seqno = hash, b.Seqno
+	w.at = next
 	if w.unsynced += len(out); w.unsynced >= unsyncedBytesMax {
 		return w.sync()
 	}
@@ -188,8 +226,8 @@ func (w *Writer) Close() error {
 	return f.Close()
 }
 
-// collect gathers what root n added; teams asks for all that there is of teams besides.
-func collect(v *store.View, st *roots.State, n kbsig.Seqno, teams bool) (*Block, error) {
+// collect gathers what root n added.
+func collect(v *store.View, st *roots.State, n kbsig.Seqno) (*Block, error) {
 	root, err := st.RootAt(v, n)
 	if err != nil {
 		return nil, err
@@ -203,9 +241,6 @@ func collect(v *store.View, st *roots.State, n kbsig.Seqno, teams bool) (*Block,
 		if err := b.collectLeaf(v, st, n, id); err != nil {
 			return nil, fmt.Errorf("leaf %x: %w", id[:], err)
 		}
-	}
-	if teams {
-		return b, b.collectTeams(v, st, n)
 	}
 	return b, b.collectHidden(v, n)
 }

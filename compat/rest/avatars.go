@@ -166,7 +166,7 @@ func (c *call) makePictures(file []byte, crop *pictures.Crop) ([]pictures.Pictur
 			return sizes, nil
 		}
 	}
-	for _, known := range []error{pictures.ErrFormat, pictures.ErrTooBig, pictures.ErrCrop, pictures.ErrBroken} {
+	for _, known := range []error{pictures.ErrFormat, pictures.ErrTooBig, pictures.ErrCrop, pictures.ErrBroken, pictures.ErrAnimated} {
 		if errors.Is(err, known) {
 			return nil, status.InputField("avatar", err.Error())
 		}

@@ -45,10 +45,12 @@ const ContentType = "image/jpeg"
 
 // What is wrong with an image.
 var (
-	ErrFormat = errors.New("this is not a PNG, JPEG or GIF image")
+	ErrFormat = errors.New("this is not a PNG, JPEG, GIF or WebP image")
 	ErrTooBig = errors.New("the image has too many pixels")
 	ErrCrop   = errors.New("the part that was chosen does not lie inside the image")
 	ErrBroken = errors.New("the image is damaged")
+	// ErrAnimated: of a GIF the first frame is shown; the decoder knows none of these.
+	ErrAnimated = errors.New("this is an animated WebP image; please send one that stands still")
 )
 
 // LimitRows are the limits of this package, for `keystead limits`.
@@ -59,6 +61,7 @@ func LimitRows() []limits.Row {
 		limits.Count("sideMax", sideMax, "pixels", "on a side of an image"),
 		limits.Count("segmentsMax", segmentsMax, "segments", "of a JPEG file that are looked at before its pixels"),
 		limits.Count("entriesMax", entriesMax, "entries", "of a camera's notes that are looked at"),
+		limits.Count("webpChunksMax", webpChunksMax, "parts", "of a WebP file"),
 	}
 }
 
@@ -75,8 +78,9 @@ type Picture struct {
 // header is what the beginning of a file says.
 type header struct {
 	width, height int
-	// cost is the memory that decoding takes, in bytes.
-	cost   int64
+	// cost is the memory that decoding takes, in bytes; pixel is that of each pixel.
+	cost, pixel int64
+
 	decode func([]byte) (image.Image, error)
 	// turn is how to bring the image upright, as EXIF numbers it.
 	turn int
@@ -103,11 +107,18 @@ func look(file []byte) (h header, err error) {
 	case bytes.HasPrefix(file, []byte("GIF8")):
 		c, err = gif.DecodeConfig(bytes.NewReader(file))
 		h.decode = func(b []byte) (image.Image, error) { return firstFrame(b, c) }
+	case isWebP(file):
+		h, c, err = lookAtWebP(file)
 	default:
 		return h, ErrFormat
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrAnimated):
+		return h, err
+	case err != nil:
 		return h, fmt.Errorf("%w: %v", ErrBroken, err)
+	case h.pixel == 0:
+		h.pixel = pixelCost(file, c.ColorModel)
 	}
 	h.width, h.height = c.Width, c.Height
 	if h.width < sideMin || h.height < sideMin {
@@ -116,7 +127,7 @@ func look(file []byte) (h header, err error) {
 	if h.width > sideMax || h.height > sideMax {
 		return h, fmt.Errorf("%w: %d by %d, and at most %d on a side are taken", ErrTooBig, h.width, h.height, sideMax)
 	}
-	h.cost = int64(h.width) * int64(h.height) * pixelCost(file, c.ColorModel)
+	h.cost += int64(h.width) * int64(h.height) * h.pixel
 	if h.cost > decodedBytesMax {
 		return h, fmt.Errorf("%w: %d by %d; please send a smaller one", ErrTooBig, h.width, h.height)
 	}

@@ -105,7 +105,7 @@ func resetTravel(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if seconds < 0 || seconds > int64(autoreset.TravelMax/time.Second) {
+	if seconds > int64(autoreset.TravelMax/time.Second) {
 		return nil, status.InputField("duration_sec", "that is too far")
 	}
 	var uid kbsig.UID

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/store"
 )
@@ -58,9 +57,6 @@ func (c *call) botsPage(bots []FeaturedBot) (any, error) {
 	offset, err := c.integer("offset", 0)
 	if err != nil {
 		return nil, err
-	}
-	if limit < 0 || offset < 0 {
-		return nil, status.Input("limit and offset are not negative")
 	}
 	if limit == 0 || limit > featuredBotsPageMax {
 		limit = featuredBotsPageMax

@@ -162,8 +162,19 @@ func (c *call) str(name string) (string, error) {
 	return v, nil
 }
 
-// integer is an optional decimal argument.
+// integer is an optional decimal argument that counts or numbers something, as nearly all
+// do: clients never send a negative one.
 func (c *call) integer(name string, def int64) (int64, error) {
+	n, err := c.signed(name, def)
+	if err == nil && n < 0 && c.has(name) {
+		return 0, status.InputField(name, "the argument "+name+" is negative")
+	}
+	return n, err
+}
+
+// signed is an optional decimal argument that may be negative: somebody types it, or its
+// owner has an answer of its own.
+func (c *call) signed(name string, def int64) (int64, error) {
 	v := c.raw(name)
 	if v == "" {
 		return def, nil

@@ -70,7 +70,7 @@ func testFeature(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(name) > accounts.FeatureBytesMax || cache < 0 || cache > int64(24*time.Hour/time.Second) {
+	if len(name) > accounts.FeatureBytesMax || cache > int64(24*time.Hour/time.Second) {
 		return nil, status.InputField("feature", "such a feature cannot be set")
 	}
 	return none{}, c.update(func(tx *store.Tx) error {

@@ -74,7 +74,7 @@ func teamImplicit(c *call) (any, error) {
 		Conflicts []implicitConflict `json:"conflicts,omitempty"`
 	}{Name: name.String(), Private: !name.Public}
 	for _, h := range place.Have {
-		may, err := c.mayReadImplicit(h.Team, name.Public)
+		may, err := c.mayReadImplicit(h.Team)
 		if err != nil {
 			return nil, err
 		}
@@ -93,19 +93,14 @@ func teamImplicit(c *call) (any, error) {
 	return nil, c.implicitComing(place, name)
 }
 
-// mayReadImplicit: everybody may read public teams, members the others.
-func (c *call) mayReadImplicit(t kbsig.TeamID, public bool) (bool, error) {
-	if public {
-		return true, nil
-	}
-	if c.who == nil {
-		return false, nil
-	}
-	standing, err := teams.StandingOf(c.view(), t, c.who.UID)
+// mayReadImplicit: whoever may read a team's chain may know that the team has a name, and
+// which. Clients ask about teams whose chain they have loaded, or are about to load.
+func (c *call) mayReadImplicit(t kbsig.TeamID) (bool, error) {
+	a, err := teams.AccessOf(c.view(), t, c.asker(), kbsig.TeamID{})
 	if errors.Is(err, teams.ErrNoTeam) {
 		return false, nil
 	}
-	return standing.Role != teamchain.RoleNone, err
+	return a.Chain(), err
 }
 
 // implicitComing says why there is no team of a name yet: one of these people is about to
@@ -159,7 +154,7 @@ func teamConflictInfo(c *call) (any, error) {
 	out := struct {
 		Info *info `json:"conflict_info"`
 	}{}
-	may, err := c.mayReadImplicit(id, id.Public())
+	may, err := c.mayReadImplicit(id)
 	if err != nil {
 		return nil, err
 	}

@@ -341,7 +341,7 @@ func accelerateRekeys(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if seconds < 0 || seconds > 3600 {
+	if seconds > 3600 {
 		return nil, status.InputField("work_time_sec", "the argument work_time_sec is out of range")
 	}
 	ctx, cancel := c.context()

@@ -220,7 +220,7 @@ func fetchPUKSecrets(c *call) (any, error) {
 	if !ok || dev.Subkey.IsZero() {
 		return nil, accounts.ErrNoDevice
 	}
-	box, prevs, err := keyboxes.Secrets(c.view(), c.who.UID, int(st.PUKGeneration()), int(max(have, 0)), dev.Subkey)
+	box, prevs, err := keyboxes.Secrets(c.view(), c.who.UID, int(st.PUKGeneration()), int(have), dev.Subkey)
 	if err != nil {
 		return nil, err
 	}

@@ -124,10 +124,10 @@ func storePut(c *call) (any, error) {
 	if e.Ciphertext, err = c.str("ciphertext"); err != nil {
 		return nil, err
 	}
-	if e.Generation, err = c.integer("team_key_gen", 0); err != nil {
+	if e.Generation, err = c.signed("team_key_gen", 0); err != nil {
 		return nil, err
 	}
-	if e.Revision, err = c.integer("revision", 0); err != nil {
+	if e.Revision, err = c.signed("revision", 0); err != nil {
 		return nil, err
 	}
 	format, err := c.integer("ciphertext_version", 0)
@@ -162,7 +162,7 @@ func storeDelete(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	revision, err := c.integer("revision", 0)
+	revision, err := c.signed("revision", 0)
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func sigHints(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.hints(acct, max(low, 0))
+	return c.hints(acct, low)
 }
 
 // acceptProof refuses a statement that nobody could check: before it stands for ever.

@@ -51,7 +51,7 @@ func userSearch(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := people.Query{Text: c.raw("q"), Service: c.raw("service"), Wanted: int(max(0, min(wanted, people.FoundMax)))}
+	q := people.Query{Text: c.raw("q"), Service: c.raw("service"), Wanted: int(min(wanted, people.FoundMax))}
 	if q.Service == "keybase" {
 		q.Service = ""
 	}

@@ -199,7 +199,7 @@ func (c *call) fastQuestion(q *teamQuestion) error {
 	if q.newest, err = c.integer("ftl_n_newest_key_generations", 0); err != nil {
 		return err
 	}
-	if q.newest < 0 || q.newest > teamNewestMax {
+	if q.newest > teamNewestMax {
 		return status.InputField("ftl_n_newest_key_generations", "that is no number of generations")
 	}
 	// Hidden links are checked against the seeds, also by who wants a name only.

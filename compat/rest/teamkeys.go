@@ -266,9 +266,6 @@ func botKeyNeeded(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if generation < 0 {
-		return nil, status.InputField("generation", "there is no such generation")
-	}
 	return none{}, c.update(func(tx *store.Tx) error {
 		return teamkeys.Need(tx, id, generation)
 	})

@@ -15,8 +15,8 @@ import (
 var passers = []string{"owner", "reset", "deleted", "left", "parted", "banned", "invited", "asked", "nobody"}
 
 // places are teams of other kinds: of two people, for them alone or for all to see; one
-// that has ended, and one that has ended below acme.
-type places struct{ private, public, ended, endedBelow, acme *client.Team }
+// that has ended, one that has ended below acme, and one of owner and reset, from before.
+type places struct{ private, public, ended, endedBelow, once, acme *client.Team }
 
 // passing makes the team acme, everybody who passes by, and the other teams.
 func (d *door) passing(t *testing.T) (*crowd, places) {
@@ -63,6 +63,7 @@ func (d *door) passing(t *testing.T) (*crowd, places) {
 	writer := map[client.UserVersion]client.TeamRole{c.people["writer"].Version(): client.RoleReader}
 	p.private = must(owner.CreateImplicitTeam(ctx, false, writer, nil))
 	p.public = must(owner.CreateImplicitTeam(ctx, true, writer, nil))
+	p.once = must(owner.CreateImplicitTeam(ctx, false, map[client.UserVersion]client.TeamRole{c.people["reset"].Version(): client.RoleReader}, nil))
 	p.ended = give(must(owner.CreateTeam(ctx, "ended")), client.RoleWriter, "writer")
 	ok(owner.DeleteTeam(ctx, p.ended, nil))
 	p.endedBelow = give(must(owner.CreateSubteam(ctx, acme, "work", client.RoleNone)), client.RoleWriter, "writer")
@@ -96,7 +97,7 @@ func teamQuestions(id, name string) []teamAsk {
 		{get, "team/get", v("name", name, "lookup_only", "1"), ".xxxxxxxx ..xx .... xxxx xxxx"},
 		{get, "team/exists", v("teamName", name), "..b.....L ...L ...L ...L ...L"},
 		{get, "team/mentiondesc", v("name", name), "..b.....L ..nL ...L nnnL nnnL"},
-		{get, "team/conflict_info", v("tid", id), ".xxxxxxxx ..xx .... ..xx x.xx"},
+		{get, "team/conflict_info", v("tid", id), ".xxxxxxxx ..xx .... xxxx xxxx"},
 		{get, "team/tlfid", v("team_id", id), "?xbxxxxxL ??xL ???L xxxL xxxL"},
 		{get, "team/team_ek", v("team_id", id), ".?b?????L ..?L ..?L ???L ???L"},
 		{get, "team/team_ek_box", v("team_id", id, "generation", "1"), ".?b?????L ..?L ..?L ???L ???L"},
@@ -146,6 +147,17 @@ func TestAccessOfOthers(t *testing.T) {
 				if got := d.asked(t, c, who, q.method, q.endpoint, q.args, nil); got != codes[want[at]] {
 					t.Errorf("%s %s %s of team %s for %s: status %d, want %d", q.method, q.endpoint, q.args.Encode(), table.team, who, got, codes[want[at]])
 				}
+			}
+		}
+	}
+	for at, who := range []string{"owner", "reset", "stranger", "nobody"} {
+		for _, q := range []teamAsk{
+			{get, "team/conflict_info", url.Values{"tid": {p.once.ID.String()}}, ".xxx"},
+			{get, "team/get", url.Values{"id": {p.once.ID.String()}}, ".xxL"},
+			{get, "team/conflict_info", url.Values{"tid": {strings.Repeat("5a", 15) + "2e"}}, "xxxx"},
+		} {
+			if got := d.asked(t, c, who, q.method, q.endpoint, q.args, nil); got != codes[q.want[at]] {
+				t.Errorf("%s %s for %s: status %d, want %d", q.endpoint, q.args.Encode(), who, got, codes[q.want[at]])
 			}
 		}
 	}

@@ -231,7 +231,8 @@ func teamsearchRefresh(c *call) (any, error) {
 
 // teamsearchSearch: GET teamsearch/search. client: go/teams/opensearch/search.go:Remote
 func teamsearchSearch(c *call) (any, error) {
-	limit, err := c.integer("limit", 0)
+	// Whatever somebody types. client: go/client/cmd_team_search.go:CmdTeamSearch.ParseArgv
+	limit, err := c.signed("limit", 0)
 	if err != nil {
 		return nil, err
 	}

@@ -93,6 +93,36 @@ func (v *Verifier) LookupTeam(ctx context.Context, id TeamID, c Credential) (*Ro
 	return root, t, err
 }
 
+// TeamTails are the ends of a team's two chains in one root, nil where it has none there.
+type TeamTails struct {
+	Root    *Root
+	Visible *Triple
+	Hidden  *HiddenTail
+}
+
+// TeamAt is what an older root says of a team, of both chains.
+// client: go/libkb/merkle_client.go:LookupLeafAtSeqno
+func (v *Verifier) TeamAt(ctx context.Context, id TeamID, at At, c Credential) (TeamTails, error) {
+	p, root, err := v.pathAt(ctx, id.String(), at, true, c)
+	if err != nil {
+		return TeamTails{}, err
+	}
+	out := TeamTails{Root: root}
+	value, found, err := verifyPath(root.Node.String(), id.String(), p.Path)
+	if err == nil && found {
+		out.Visible, err = teamTail(id, value)
+	}
+	if err != nil {
+		return TeamTails{}, err
+	}
+	hidden, err := p.hiddenReply.verify(root, id)
+	if err == nil && !hidden.told {
+		err = violated(RuleBlind, "team "+id.String(), "nothing is said of its hidden chain in root %d", root.Seqno)
+	}
+	out.Hidden = hidden.tail
+	return out, err
+}
+
 // lookupTeam is LookupTeam with what is told of the hidden chain.
 func (v *Verifier) lookupTeam(ctx context.Context, id TeamID, c Credential) (*Root, *Triple, hiddenTold, error) {
 	var none hiddenTold
@@ -393,7 +423,7 @@ func (a *Account) parentOf(ctx context.Context, c *TeamChain, need []Seqno, o Te
 	}
 	t, err := a.LoadTeam(ctx, c.Parent, TeamOptions{Need: need})
 	var refused *StatusError
-	if errors.As(err, &refused) {
+	if errors.As(err, &refused) && !Unknown(err) { // a server that fails does not say who is in it
 		t, err = a.LoadTeam(ctx, c.Parent, TeamOptions{Need: need, Subteam: as})
 	}
 	if err == nil && a.teams.depth > 0 {

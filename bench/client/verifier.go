@@ -299,8 +299,18 @@ type At struct {
 // root. Without signatures only the skip path vouches for that root, as in the
 // stock client's audits. client: go/libkb/merkle_client.go:lookupLeafHistorical
 func (v *Verifier) LookupAt(ctx context.Context, id string, at At, withSigs bool, c Credential) (root *Root, value any, found bool, err error) {
+	p, root, err := v.pathAt(ctx, id, at, withSigs, c)
+	if err != nil || id == "" {
+		return root, nil, false, err
+	}
+	value, found, err = verifyPath(root.Node.String(), id, p.Path)
+	return root, value, found, err
+}
+
+// pathAt asks for the path to a leaf as of an older root, and verifies that root.
+func (v *Verifier) pathAt(ctx context.Context, id string, at At, withSigs bool, c Credential) (*pathReply, *Root, error) {
 	if _, err := v.rootSince(ctx, max(at.Seqno, 1)); err != nil {
-		return nil, nil, false, err
+		return nil, nil, err
 	}
 	args := url.Values{}
 	if id == "" {
@@ -318,19 +328,16 @@ func (v *Verifier) LookupAt(ctx context.Context, id string, at At, withSigs bool
 	}
 	_, p, current, err := v.askPath(ctx, args, c)
 	if err != nil {
-		return nil, nil, false, err
+		return nil, nil, err
 	}
-	if root, err = v.historicalRoot(p, current, withSigs); err != nil {
-		return nil, nil, false, err
+	root, err := v.historicalRoot(p, current, withSigs)
+	if err != nil {
+		return nil, nil, err
 	}
 	if (at.Seqno != 0 && root.Seqno != at.Seqno) || (at.Seqno == 0 && root.HashMeta != at.HashMeta) {
-		return nil, nil, false, violated(RulePathRoot, root.subject(), "asked for another root")
+		return nil, nil, violated(RulePathRoot, root.subject(), "asked for another root")
 	}
-	if id == "" {
-		return root, nil, false, nil
-	}
-	value, found, err = verifyPath(root.Node.String(), id, p.Path)
-	return root, value, found, err
+	return p, root, nil
 }
 
 func (v *Verifier) historicalRoot(p *pathReply, current *Root, withSigs bool) (*Root, error) {

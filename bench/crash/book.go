@@ -46,6 +46,8 @@ type linkBook struct {
 	fact linkFact
 	must bool // acknowledged, or seen after a restart
 	may  bool // of unknown outcome since the last check
+	// root is the one in which a link of a team first stands, once it was looked for.
+	root int64
 }
 
 // register is a value that is written again and again: what may be read from it.

@@ -216,7 +216,7 @@ func TestWitness(t *testing.T) {
 			if i == len(tc.replies)-1 {
 				seen = tc.seen
 			}
-			w.wire("merkle/root", seen, r)
+			w.wire("merkle/root", seen, "", r)
 		}
 		if (j.count(forked) == 0) != tc.ok {
 			t.Errorf("%s: %v", name, j.counts)

@@ -17,8 +17,10 @@
 //     acknowledged, refused, unknown, or unsent. The tap on the wire (tap.go) writes it,
 //     below the clients. The checker (book.go, check.go, order.go, and of teams teambook.go
 //     and teamcheck.go) reads only this file.
-//   - The witness (witness.go) stands beside the workers: it polls the newest root and
-//     sees every root on the wire. Its memory spans all cycles.
+//   - The witness (witness.go, and of teams teamwitness.go) stands beside the workers: it
+//     polls the newest root and sees every root on the wire, and what each says of teams.
+//     Its memory spans all cycles. The root in which a team's link first stands is looked
+//     for after the restart and asked about again after later ones (teamorder.go).
 //   - At the end come the folder's own enemies: a second process, an older copy put in
 //     place, a copied folder (folders.go), and single flipped bits in every kind of file
 //     (flips.go): refused with a word on what to do, or everything is still there. And

@@ -13,7 +13,7 @@ const placedMax = 12
 
 // placed is an acknowledged request with the root in which it first stands.
 type placed struct {
-	user *userBook
+	user *userBook // nil: it is about teams
 	a    *attempt
 	root int64
 }
@@ -24,8 +24,9 @@ type placed struct {
 // sent may not stand in a later root, and every root that was told to be the newest
 // holds all that had been acknowledged and nothing that had not yet been sent.
 //
-// from and to are the cycle's part of the ledger, base a root from before it.
-func (c *checker) order(ctx context.Context, users []*userBook, from, to, base int64, polls []poll, rng *rand.Rand) error {
+// teams are requests about teams, placed already. from and to are the cycle's part of the
+// ledger, base a root from before it.
+func (c *checker) order(ctx context.Context, users []*userBook, teams []placed, from, to, base int64, polls []poll, rng *rand.Rand) error {
 	var all []placed
 	for _, u := range users {
 		posted := make(map[string]bool)
@@ -48,7 +49,7 @@ func (c *checker) order(ctx context.Context, users []*userBook, from, to, base i
 			return nil // the chain was found too short already
 		}
 	}
-	compareOrders(c.judge, all, polls)
+	compareOrders(c.judge, append(all, teams...), polls)
 	return nil
 }
 

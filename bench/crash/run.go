@@ -230,7 +230,7 @@ func (t *trial) cycle(ctx context.Context, cycle int) error {
 	if err := t.checker.teams(ctx, t.book, teams, t.load.reader); err != nil {
 		return err
 	}
-	if err := t.checker.order(ctx, users, from, to, base, t.witness.takePolls(), rng); err != nil {
+	if err := t.order(ctx, users, teams, from, to, base, rng); err != nil {
 		return err
 	}
 	how := "killed"
@@ -242,6 +242,22 @@ func (t *trial) cycle(ctx context.Context, cycle int) error {
 	fmt.Fprintf(t.out, "cycle %d: %s after %s, %d users touched, %d users and %d teams checked; in all %d acknowledged, %d unknown, root %d\n",
 		cycle, how, after.Round(time.Millisecond), touched, len(users), len(teams), acked, unknown, high)
 	return ctx.Err()
+}
+
+// order asks about the past: what the roots of this cycle and of earlier ones say.
+func (t *trial) order(ctx context.Context, users []*userBook, teams []*teamBook, from, to, base int64, rng *rand.Rand) error {
+	seen := t.witness.teamSightings()
+	if err := t.checker.stood(ctx, t.book, rng); err != nil {
+		return err
+	}
+	inTeams, err := t.checker.placeTeams(ctx, t.book, teams, from, to, base, rng)
+	if err != nil {
+		return err
+	}
+	if err := t.checker.askAgain(ctx, seen, rng); err != nil {
+		return err
+	}
+	return t.checker.order(ctx, users, inTeams, from, to, base, t.witness.takePolls(), rng)
 }
 
 // loadAndEnd lets the workers and the witness act and ends the server amid that.

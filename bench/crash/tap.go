@@ -112,7 +112,7 @@ func (t *tap) RoundTrip(req *http.Request) (*http.Response, error) {
 	seen := t.witness.newestSeqno()
 	resp, reply, err := t.ask(out)
 	if err == nil {
-		t.witness.wire(endpoint, seen, reply)
+		t.witness.wire(endpoint, seen, req.URL.Query().Get("leaf_id"), reply)
 	}
 	if changes {
 		e = t.note(e, reply, err)
@@ -336,7 +336,7 @@ func (r *tapOf) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, reply, err := r.t.ask(out)
 	if err == nil {
 		endpoint := strings.TrimSuffix(strings.TrimPrefix(req.URL.Path, apiPrefix), ".json")
-		r.t.witness.wire(endpoint, seen, reply)
+		r.t.witness.wire(endpoint, seen, req.URL.Query().Get("leaf_id"), reply)
 	}
 	return resp, err
 }

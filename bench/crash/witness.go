@@ -38,6 +38,7 @@ type witness struct {
 	newest  int64   // of what was told to be the newest
 	polls   []poll
 	payload string // of the newest root that a poll brought
+	teams   map[teamSighting]teamSight
 }
 
 // sighting is what is known of one root. Only the hash is known of one that was but
@@ -55,7 +56,7 @@ type poll struct {
 }
 
 func newWitness(file io.Writer, found func(kind, string, ...any)) *witness {
-	return &witness{found: found, file: file, roots: make(map[int64]sighting)}
+	return &witness{found: found, file: file, roots: make(map[int64]sighting), teams: make(map[teamSighting]teamSight)}
 }
 
 // rootReply is a root as merkle/root, and merkle/path in its field root, carry it.
@@ -85,7 +86,7 @@ func (w *witness) clone() *witness {
 	defer w.mu.Unlock()
 	return &witness{
 		found: w.found, file: w.file, kid: w.kid, roots: maps.Clone(w.roots), order: slices.Clone(w.order),
-		newest: w.newest, payload: w.payload,
+		newest: w.newest, payload: w.payload, teams: maps.Clone(w.teams),
 	}
 }
 
@@ -118,8 +119,9 @@ func (w *witness) span() (low, high int64) {
 	return w.order[0], w.order[len(w.order)-1]
 }
 
-// wire looks at an answer on the wire; seen is newestSeqno from before the question.
-func (w *witness) wire(endpoint string, seen int64, body []byte) {
+// wire looks at an answer on the wire; seen is newestSeqno from before the question, team
+// whose leaf was asked for, "" for others.
+func (w *witness) wire(endpoint string, seen int64, team string, body []byte) {
 	if endpoint != "merkle/root" && endpoint != "merkle/path" {
 		return
 	}
@@ -136,6 +138,9 @@ func (w *witness) wire(endpoint string, seen int64, body []byte) {
 	}
 	if r.Root != nil {
 		w.take(r.Root, "")
+	}
+	if team != "" {
+		w.sees(team, body)
 	}
 	for _, p := range r.skips() {
 		w.remember(p)

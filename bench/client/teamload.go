@@ -423,7 +423,7 @@ func (a *Account) parentOf(ctx context.Context, c *TeamChain, need []Seqno, o Te
 	}
 	t, err := a.LoadTeam(ctx, c.Parent, TeamOptions{Need: need})
 	var refused *StatusError
-	if errors.As(err, &refused) && !Unknown(err) { // a server that fails does not say who is in it
+	if errors.As(err, &refused) && refused.Code != CodeGeneric { // a server that fails does not say who is in it
 		t, err = a.LoadTeam(ctx, c.Parent, TeamOptions{Need: need, Subteam: as})
 	}
 	if err == nil && a.teams.depth > 0 {

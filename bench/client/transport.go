@@ -30,6 +30,7 @@ const (
 	CodeOK               = 0
 	CodeNotFound         = 205
 	CodeDeleted          = 216
+	CodeGeneric          = 218
 	CodeMerkleUpdateRoot = 300
 )
 

@@ -43,6 +43,7 @@ var noLimits = map[string]string{
 	"merklehot/teamchain.timeMax":        "the year 9999",
 	"merklehot/teamchain.seqTypeMax":     "a kind of chain",
 	"cmd/keystead/config.clipBytesMax":   "what is quoted in a complaint",
+	"merklehot/stage.runsMax":            "for tests only",
 	"cmd/keystead.inviteLifetime":        "the default of a flag, which help tells",
 	"cmd/keystead.announcementLifetime":  "the default of a flag, which help tells",
 }

@@ -10,8 +10,9 @@
 // Nobody is woken by an announcement: a client hears of it when it asks for its page, or
 // when it looks by itself whether there is a new one, which it does every hour.
 //
-// It promises that the page's version grows with every change of the page, and that
-// nobody whom the person blocked is on it. It writes nothing but the record of
+// It promises that the page's version grows with every change of the page, except for what
+// time alone changes (clients ask again after an hour), and that nobody whom the person
+// blocked is on it. It writes nothing but the record of
 // engine/people. It imports engine/accounts, engine/people, engine/events,
 // merklehot/directory and merklehot/sigchain.
 //
@@ -227,8 +228,12 @@ func tell(tx *store.Tx, u kbsig.UID, h *people.Home, category string) error {
 	return events.Add(tx, events.News{To: u, Category: category, Body: b, Replace: true})
 }
 
-// Followed puts a new follower on a person's page, unless the person blocked them.
+// Followed puts a new follower on a person's page, unless the person blocked them, and
+// notes on the follower's that this is somebody whom they follow back.
 func Followed(tx *store.Tx, follower, followee kbsig.UID) error {
+	if err := back(tx, follower, followee); err != nil {
+		return err
+	}
 	b, err := people.BlockOf(tx, followee, follower)
 	if err != nil || b.Any() {
 		return err
@@ -241,11 +246,24 @@ func Followed(tx *store.Tx, follower, followee kbsig.UID) error {
 
 // Unfollowed takes somebody from a person's page who no longer follows.
 func Unfollowed(tx *store.Tx, follower, followee kbsig.UID) error {
+	if err := back(tx, follower, followee); err != nil {
+		return err
+	}
 	return change(tx, followee, func(h *people.Home) bool {
 		n := len(h.Followers)
 		h.Unfollow(follower)
 		return len(h.Followers) < n
 	})
+}
+
+// back notes that a person follows somebody now, or no longer: the page says it of its
+// followers.
+func back(tx *store.Tx, u, other kbsig.UID) error {
+	h, err := people.HomeOf(tx, u)
+	if err != nil || !slices.ContainsFunc(h.Followers, func(f people.NewFollower) bool { return f.UID == other }) {
+		return err
+	}
+	return change(tx, u, func(*people.Home) bool { return true })
 }
 
 // Blocks notes that a person's page may show other people now.
@@ -312,9 +330,9 @@ func Visit(tx *store.Tx, u kbsig.UID) error {
 func Meet(tx *store.Tx, u kbsig.UID, blobs []string) error {
 	var refused error
 	err := change(tx, u, func(h *people.Home) bool {
-		n := len(h.Contacts)
+		before := slices.Clone(h.Contacts)
 		refused = h.Meet(blobs, tx.Now().UnixMilli())
-		return refused == nil && len(h.Contacts) != n
+		return !slices.Equal(h.Contacts, before)
 	})
 	return errors.Join(refused, err)
 }

@@ -59,6 +59,10 @@ func (w *world) run(d *datadriven.TestData) string {
 		w.must(err)
 		w.later = w.clock.Now().Add(pause)
 		return ""
+	case "hurry":
+		pause, err := time.ParseDuration(word(0))
+		w.must(err)
+		w.must(w.q.Hurry(w.t.Context(), pause))
 	case "come":
 		w.here[uid()] = true
 		w.q.Arrived(w.t.Context(), uid())

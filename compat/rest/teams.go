@@ -347,3 +347,12 @@ func accessIn(tx *store.Tx, t kbsig.TeamID, u kbsig.UID) (teams.Access, error) {
 	a, err := teams.AccessOf(tx, t, u, kbsig.TeamID{})
 	return a, teamError(err)
 }
+
+// managedIn is accessIn for what admins alone may do.
+func managedIn(tx *store.Tx, t kbsig.TeamID, u kbsig.UID) error {
+	a, err := accessIn(tx, t, u)
+	if err == nil && !a.Managed() {
+		err = errTeamAdmins
+	}
+	return err
+}

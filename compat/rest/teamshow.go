@@ -64,7 +64,8 @@ func (c *call) teamShowcase(id kbsig.TeamID) (any, error) {
 	}{id.String(), teamNameJSON{full.Parts()}, out}, nil
 }
 
-// teamShowcaseSet: POST team/team_showcase. client: go/teams/showcase_helper.go:SetTeamShowcase
+// teamShowcaseSet: POST team/team_showcase. It is news also if nothing is other than it was.
+// client: go/teams/showcase_helper.go:SetTeamShowcase, go/systests/teams_test.go:TestTeamMetadataUpdateNotifications
 func teamShowcaseSet(c *call) (any, error) {
 	id, err := parsed(c, "tid", kbsig.ParseTeamID)
 	if err != nil {
@@ -74,12 +75,8 @@ func teamShowcaseSet(c *call) (any, error) {
 		return nil, status.InputField("tid", "this team shows nothing but its chain")
 	}
 	return none{}, c.update(func(tx *store.Tx) error {
-		a, err := accessIn(tx, id, c.who.UID)
-		if err != nil {
+		if err := managedIn(tx, id, c.who.UID); err != nil {
 			return err
-		}
-		if !a.Managed() {
-			return errTeamAdmins
 		}
 		if f, err := teams.FactsOf(tx, id); err != nil {
 			return err
@@ -104,7 +101,7 @@ func teamShowcaseSet(c *call) (any, error) {
 			s.Description = c.raw("description")
 		}
 		if s == before {
-			return nil
+			return teams.Changed(tx, id, teams.Change{Again: true})
 		}
 		s.SetBy = c.who.UID
 		if err := showcase.Set(tx, id, s); err != nil {
@@ -117,18 +114,22 @@ func teamShowcaseSet(c *call) (any, error) {
 	})
 }
 
-// mayPromote is the right to show, or not, being in a team: of admins who are members by
-// themselves, and of all members if the team allows it. Whom somebody talks to is no such
-// team.
-func mayPromote(r store.Reader, a teams.Access) (bool, error) {
+// mayPromote refuses who may not choose to show being in a team or not: that is for admins
+// who are members by themselves, and for all members if the team allows it. Whom somebody
+// talks to is no such team.
+func mayPromote(r store.Reader, a teams.Access) error {
 	if !a.Member() {
-		return false, nil
+		return errShowcase
 	}
-	if f, err := teams.FactsOf(r, a.Team); err != nil || f.Implicit {
-		return false, err
+	f, err := teams.FactsOf(r, a.Team)
+	if err != nil {
+		return err
 	}
 	s, err := showcase.Of(r, a.Team)
-	return s.AnyMember || a.Role.AtLeast(teamchain.RoleAdmin), err
+	if err == nil && (f.Implicit || !s.AnyMember && !a.Role.AtLeast(teamchain.RoleAdmin)) {
+		err = errShowcase
+	}
+	return err
 }
 
 // memberShowcase: GET team/member_showcase.
@@ -138,10 +139,7 @@ func memberShowcase(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if ok, err := mayPromote(c.view(), a); err != nil || !ok {
-		if err == nil {
-			err = errShowcase
-		}
+	if err := mayPromote(c.view(), a); err != nil {
 		return nil, err
 	}
 	shown, err := showcase.Promotes(c.view(), c.who.UID, a.Team)
@@ -165,17 +163,10 @@ func memberShowcaseSet(c *call) (any, error) {
 		if err != nil {
 			return err
 		}
-		if ok, err := mayPromote(tx, a); err != nil || !ok {
-			if err == nil {
-				err = errShowcase
-			}
+		if err := mayPromote(tx, a); err != nil {
 			return err
 		}
-		was, err := showcase.Promotes(tx, c.who.UID, id)
-		if err != nil || was == c.flag("is_showcased") {
-			return err
-		}
-		showcase.SetMember(tx, c.who.UID, id, !was)
+		showcase.SetMember(tx, c.who.UID, id, c.flag("is_showcased"))
 		return events.Add(tx, events.News{To: c.who.UID, Category: "team.member_showcase_change", Body: []byte("{}"), Replace: true})
 	})
 }

@@ -65,6 +65,9 @@ type Change struct {
 	Misc bool
 	// Settings is a change of who may join; clients fetch the same anew as after Misc.
 	Settings bool
+	// Again says that somebody has set what was so already: nothing has changed, but the
+	// clients of who did it wait to hear of it, and fetch anew.
+	Again bool
 	// Also are told besides the members and the admins above.
 	Also []kbsig.UID
 }
@@ -86,7 +89,10 @@ func (b *batch) tellChange(tx *store.Tx, t kbsig.TeamID, c Change) error {
 	if err != nil {
 		return err
 	}
-	f.Told, f.Changed = f.Told+1, tx.Now().UnixMilli()
+	f.Told++
+	if !c.Again {
+		f.Changed = tx.Now().UnixMilli()
+	}
 	if c.Misc {
 		f.Offchain++
 	}
@@ -96,7 +102,7 @@ func (b *batch) tellChange(tx *store.Tx, t kbsig.TeamID, c Change) error {
 		return err
 	}
 	row.KeyRotated, row.MembershipChanged = c.KeyRotated, c.MembershipChanged
-	row.Misc, row.RemovedReset = c.Misc || c.Settings, c.RemovedReset
+	row.Misc, row.RemovedReset = c.Misc || c.Settings || c.Again, c.RemovedReset
 	to, err := b.audience(tx, t)
 	if err != nil {
 		return err

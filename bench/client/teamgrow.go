@@ -5,6 +5,36 @@ import (
 	"time"
 )
 
+// AddCrowd makes many people readers in one link, with a box for each beside it. It takes
+// the keys of these people on the caller's word, where ChangeTeam loads everybody: who
+// tests what a server does with a crowd need not wait for that.
+func (a *Account) AddCrowd(ctx context.Context, t *Team, people map[UserVersion]PUKInfo) (*Team, error) {
+	roles := make(map[UserVersion]TeamRole, len(people))
+	to := make([]recipient, 0, len(people))
+	for uv, puk := range people {
+		roles[uv] = RoleReader
+		to = append(to, recipient{uv.UID, puk})
+	}
+	p, err := a.newTeamPost(ctx, t.Root.Seqno)
+	if err != nil {
+		return nil, err
+	}
+	p.follow(t.TeamChain)
+	team, err := a.teamSection(ctx, t, map[string]any{"members": memberLists(roles)})
+	if err != nil {
+		return nil, err
+	}
+	boxes, err := a.sealTeam(t.Key(), nil, to)
+	if err != nil {
+		return nil, err
+	}
+	team["box_summary_hash"], p.body["per_team_key"] = boxes.summaryHash, boxes
+	if err := p.add(t.ID, "team.change_membership", team, t.Key(), false); err != nil {
+		return nil, err
+	}
+	return p.postAndLoad(ctx, t.ID)
+}
+
 // growRootEvery is after how many links of GrowTeam a newer root is quoted.
 const growRootEvery = 500
 

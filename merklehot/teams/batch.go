@@ -91,6 +91,38 @@ func (b *batch) allChanges(t kbsig.TeamID) []change {
 	return out
 }
 
+// wholeAbove is the number of changes from which on all members are read at once: to find
+// one goes through all that the batch has changed.
+const wholeAbove = 50
+
+// standings are what those whom changes are about are in a team after the batch, by the
+// newest of their incarnations that is a member. Who is none is not among them.
+func (b *batch) standings(t kbsig.TeamID, changes []change) (map[kbsig.UID]membership, error) {
+	st, out := b.after[t], make(map[kbsig.UID]membership, len(changes))
+	if len(changes) > wholeAbove {
+		err := st.Members(func(uv kbsig.UserVersion, role teamchain.Role) error {
+			out[uv.UID] = membership{Role: role, Eldest: uv.Eldest}
+			return nil
+		})
+		return out, err
+	}
+	for _, c := range changes {
+		uv, ok, err := st.CurrentUV(c.uv.UID)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		role, err := st.RoleOf(uv)
+		if err != nil {
+			return nil, err
+		}
+		out[uv.UID] = membership{Role: role, Eldest: uv.Eldest}
+	}
+	return out, nil
+}
+
 // keyed reports whether a role comes with the team's key.
 func keyed(r teamchain.Role) bool { return r != teamchain.RoleNone && r != teamchain.RoleRestrictedBot }
 

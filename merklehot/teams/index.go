@@ -155,24 +155,21 @@ func NameTaken(r store.Reader, name kbsig.Username) (bool, error) {
 // change for all whose map of roles is another now.
 func (b *batch) indexMembers(tx *store.Tx, t kbsig.TeamID) error {
 	concerned := make(map[kbsig.UID]bool)
-	for _, c := range b.allChanges(t) {
+	changes := b.allChanges(t)
+	now, err := b.standings(t, changes)
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
 		if c.before == c.after {
 			continue
 		}
 		concerned[c.uv.UID] = true
-		uv, ok, err := b.after[t].CurrentUV(c.uv.UID)
-		if err != nil {
-			return err
-		}
-		if !ok {
+		if m, ok := now[c.uv.UID]; ok {
+			store.Save(tx, keys.Membership(c.uv.UID, t), m)
+		} else {
 			tx.Delete(keys.Membership(c.uv.UID, t))
-			continue
 		}
-		role, err := b.after[t].RoleOf(uv)
-		if err != nil {
-			return err
-		}
-		store.Save(tx, keys.Membership(c.uv.UID, t), membership{Role: role, Eldest: uv.Eldest})
 	}
 	renamed := b.before[t] != nil && b.before[t].Name().String() != b.after[t].Name().String()
 	made := b.before[t] == nil

@@ -183,15 +183,17 @@ func (b *batch) tellTeam(tx *store.Tx, t kbsig.TeamID) error {
 	// A new team's first key counts as well.
 	c.KeyRotated = before == nil || before.PTK().Generation != after.PTK().Generation
 	var added, gone []kbsig.UID
-	for _, ch := range b.allChanges(t) {
+	changes := b.allChanges(t)
+	now, err := b.standings(t, changes)
+	if err != nil {
+		return err
+	}
+	for _, ch := range changes {
 		if ch.before == ch.after {
 			continue
 		}
 		c.MembershipChanged = true
-		_, stays, err := after.CurrentUV(ch.uv.UID)
-		if err != nil {
-			return err
-		}
+		_, stays := now[ch.uv.UID]
 		switch {
 		case ch.before == teamchain.RoleNone:
 			added = append(added, ch.uv.UID)

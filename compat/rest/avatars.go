@@ -81,30 +81,38 @@ func (c *call) parts() ([]part, error) {
 	}
 }
 
-// pictureUpload: POST image/upload_user_avatar.
-// client: go/avatars/upload.go:UploadImage
-func pictureUpload(c *call) (any, error) {
+// pictureParts are the image of an upload, and the fields beside it.
+func (c *call) pictureParts() (file []byte, fields map[string]string, err error) {
 	parts, err := c.parts()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var file []byte
-	fields := map[string]string{}
+	fields = map[string]string{}
 	for _, p := range parts {
-		switch {
-		case p.name == "avatar" && file == nil:
+		if p.name == "avatar" && file == nil {
 			file = p.data
-		case p.name == "team_id":
-			return nil, status.InputField("team_id", "this is where the pictures of people go, not those of teams")
-		default:
+		} else {
 			fields[p.name] = string(p.data)
 		}
 	}
 	if len(file) == 0 {
-		return nil, status.InputField("avatar", "there is no image in the request")
+		return nil, nil, status.InputField("avatar", "there is no image in the request")
 	}
 	if len(file) > pictures.UploadBytesMax {
-		return nil, status.InputField("avatar", "the image is larger than "+strconv.Itoa(pictures.UploadBytesMax>>20)+" MB")
+		return nil, nil, status.InputField("avatar", "the image is larger than "+strconv.Itoa(pictures.UploadBytesMax>>20)+" MB")
+	}
+	return file, fields, nil
+}
+
+// pictureUpload: POST image/upload_user_avatar.
+// client: go/avatars/upload.go:UploadImage
+func pictureUpload(c *call) (any, error) {
+	file, fields, err := c.pictureParts()
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := fields["team_id"]; ok {
+		return nil, status.InputField("team_id", "this is where the pictures of people go, not those of teams")
 	}
 	crop, err := cropOf(fields)
 	if err != nil {
@@ -330,21 +338,9 @@ func (c *call) shownPicture(id kbsig.TeamID, s showcase.Shown, formats []string)
 
 // teamPictureUpload: POST image/upload_team_avatar. client: go/avatars/upload.go:UploadImage
 func teamPictureUpload(c *call) (any, error) {
-	parts, err := c.parts()
+	file, fields, err := c.pictureParts()
 	if err != nil {
 		return nil, err
-	}
-	var file []byte
-	fields := map[string]string{}
-	for _, p := range parts {
-		if p.name == "avatar" && file == nil {
-			file = p.data
-		} else {
-			fields[p.name] = string(p.data)
-		}
-	}
-	if len(file) == 0 || len(file) > pictures.UploadBytesMax {
-		return nil, status.InputField("avatar", "there is no image in the request, or one larger than "+strconv.Itoa(pictures.UploadBytesMax>>20)+" MB")
 	}
 	id, err := kbsig.ParseTeamID(fields["team_id"])
 	if err != nil {
@@ -362,12 +358,8 @@ func teamPictureUpload(c *call) (any, error) {
 		return nil, err
 	}
 	return none{}, c.update(func(tx *store.Tx) error {
-		a, err := accessIn(tx, id, c.who.UID)
-		if err != nil {
+		if err := managedIn(tx, id, c.who.UID); err != nil {
 			return err
-		}
-		if !a.Managed() {
-			return errTeamAdmins
 		}
 		if err := showcase.SetPicture(tx, id, sizes); err != nil {
 			return err

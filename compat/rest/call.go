@@ -16,6 +16,7 @@ import (
 	"github.com/keystead/keystead/compat/auth"
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
+	"github.com/keystead/keystead/engine/accounts"
 	"github.com/keystead/keystead/engine/limits"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/roots"
@@ -224,6 +225,15 @@ func (c *call) dev(name string) (kbsig.DeviceID, error) { return parsed(c, name,
 func (c *call) seqno(name string) (kbsig.Seqno, error) {
 	n, err := c.integer(name, 0)
 	return kbsig.Seqno(n), err
+}
+
+// account is that of the user whom the argument uid names.
+func (c *call) account() (*accounts.Account, error) {
+	u, err := c.uid("uid")
+	if err != nil {
+		return nil, err
+	}
+	return accounts.Get(c.view(), u)
 }
 
 // hexBytes is a mandatory argument of exactly n bytes in hex.

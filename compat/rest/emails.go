@@ -18,14 +18,26 @@ import (
 // has configured no way out for mail.
 var errNoMailHere = status.New(status.Generic, "NO_MAIL", "this server sends no mail, so the address cannot be verified; whoever runs it can configure a mail server")
 
+// accountFault is what clients are told of an error of engine/accounts.
+type accountFault struct {
+	err        error
+	code       int
+	name, text string
+}
+
+// refusedFor finds what clients are told of an error about an address or a number.
+func refusedFor(err error, known []accountFault) error {
+	for _, r := range known {
+		if errors.Is(err, r.err) {
+			return status.New(r.code, r.name, r.text)
+		}
+	}
+	return messageError(err)
+}
+
 // mailError gives what is wrong with an address the code that clients know.
 func mailError(err error) error {
-	for _, m := range []struct {
-		err  error
-		code int
-		name string
-		text string
-	}{
+	return refusedFor(err, []accountFault{
 		{accounts.ErrBadMail, status.BadEmail, "BAD_EMAIL", "that does not look like an email address"},
 		{accounts.ErrMailTaken, status.EmailTaken, "EMAIL_TAKEN", "that email address is already taken"},
 		{accounts.ErrMailOwn, status.EmailAlreadyAdded, "EMAIL_ALREADY_ADDED", "that email address is yours already"},
@@ -33,12 +45,7 @@ func mailError(err error) error {
 		{accounts.ErrMailPrimary, status.EmailPrimary, "EMAIL_CANNOT_DELETE_PRIMARY", "that is your primary email address; make another the primary one first"},
 		{accounts.ErrNoMail, status.EmailUnknown, "EMAIL_UNKNOWN", "your account has no such email address"},
 		{accounts.ErrMailVerified, status.InputError, "INPUT_ERROR", "that email address is verified already"},
-	} {
-		if errors.Is(err, m.err) {
-			return status.New(m.code, m.name, m.text)
-		}
-	}
-	return messageError(err)
+	})
 }
 
 // messageError is the answer when somebody has asked for too many messages.

@@ -65,7 +65,15 @@ type passphraseJSON struct {
 	SigningKID string `json:"signing_kid"`
 }
 
-// change turns the request into named types.
+// parse turns the request into named types.
+func (p *passphraseJSON) parse() (c accounts.PassphraseChange, secrets []keyboxes.PrivateKey, err error) {
+	if c, err = p.change(); err == nil {
+		secrets, err = p.secrets()
+	}
+	return c, secrets, err
+}
+
+// change is the part of it about the passphrase itself.
 func (p *passphraseJSON) change() (c accounts.PassphraseChange, err error) {
 	if p.PwhVersion != identity.PwhVersion {
 		return c, status.InputField("pwh_version", "this server wants password hashes of version 3")
@@ -125,11 +133,7 @@ func passphraseReplace(c *call) (any, error) {
 	if err := c.body(&req); err != nil {
 		return nil, err
 	}
-	change, err := req.change()
-	if err != nil {
-		return nil, err
-	}
-	secrets, err := req.secrets()
+	change, secrets, err := req.parse()
 	if err != nil {
 		return nil, err
 	}
@@ -156,11 +160,7 @@ func passphraseSign(c *call) (any, error) {
 	if err := c.body(&req); err != nil {
 		return nil, err
 	}
-	change, err := req.change()
-	if err != nil {
-		return nil, err
-	}
-	secrets, err := req.secrets()
+	change, secrets, err := req.parse()
 	if err != nil {
 		return nil, err
 	}

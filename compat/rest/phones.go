@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/keystead/keystead/compat/status"
@@ -16,24 +15,14 @@ var errNoTextsHere = status.New(status.Generic, "NO_TEXT_MESSAGES", "this server
 
 // phoneError gives what is wrong with a number the code that clients know.
 func phoneError(err error) error {
-	for _, m := range []struct {
-		err  error
-		code int
-		name string
-		text string
-	}{
+	return refusedFor(err, []accountFault{
 		{accounts.ErrBadPhone, status.InputError, "INPUT_ERROR", "that is no phone number; it begins with + and the code of the country"},
 		{accounts.ErrNoPhone, status.PhoneUnknown, "PHONE_NUMBER_UNKNOWN", "your account has no such phone number"},
 		{accounts.ErrPhoneVerified, status.PhoneVerified, "PHONE_NUMBER_ALREADY_VERIFIED", "that phone number is verified already"},
 		{accounts.ErrCodeExpired, status.PhoneCodeExpired, "PHONE_NUMBER_VERIFICATION_CODE_EXPIRED", "that code is good no more; ask for another"},
 		{accounts.ErrCodeWrong, status.PhoneCodeWrong, "PHONE_NUMBER_WRONG_VERIFICATION_CODE", "that is not the code that was sent"},
 		{accounts.ErrTooManyPhones, status.PhoneLimitExceeded, "PHONE_NUMBER_LIMIT_EXCEEDED", fmt.Sprintf("an account has at most %d phone numbers; delete one first", accounts.PhonesMax)},
-	} {
-		if errors.Is(err, m.err) {
-			return status.New(m.code, m.name, m.text)
-		}
-	}
-	return messageError(err)
+	})
 }
 
 // phoneArgs is the JSON that the endpoints about telephone numbers take.

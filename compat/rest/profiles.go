@@ -53,29 +53,25 @@ func tellIdentity(tx *store.Tx, u kbsig.UID) error {
 // userCard: GET user/card. What is blocked is told to who blocked it, nobody else.
 // client: go/libkb/user_card.go:UserCard
 func userCard(c *call) (any, error) {
-	uid, err := c.uid("uid")
+	acct, err := c.account()
 	if err != nil {
 		return nil, err
 	}
-	acct, err := accounts.Get(c.view(), uid)
+	following, err := c.followCount(acct.UID, true)
 	if err != nil {
 		return nil, err
 	}
-	following, err := c.followCount(uid, true)
-	if err != nil {
-		return nil, err
-	}
-	followers, err := c.followCount(uid, false)
+	followers, err := c.followCount(acct.UID, false)
 	if err != nil {
 		return nil, err
 	}
 	var mine people.Block
 	if c.who != nil {
-		if mine, err = people.BlockOf(c.view(), c.who.UID, uid); err != nil {
+		if mine, err = people.BlockOf(c.view(), c.who.UID, acct.UID); err != nil {
 			return nil, err
 		}
 	}
-	shown, err := c.promotedTeams(uid)
+	shown, err := c.promotedTeams(acct.UID)
 	if err != nil {
 		return nil, err
 	}
@@ -196,11 +192,7 @@ func (c *call) followCount(u kbsig.UID, reverse bool) (n int, err error) {
 // whom the user hides, or with reverse whom the user follows.
 // client: go/libkb/sync_trackers.go:ServertrustTrackerSyncer.syncFromServer
 func listFollowers(c *call) (any, error) {
-	uid, err := c.uid("uid")
-	if err != nil {
-		return nil, err
-	}
-	acct, err := accounts.Get(c.view(), uid)
+	acct, err := c.account()
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +204,7 @@ func listFollowers(c *call) (any, error) {
 	}
 	users := []row{}
 	reverse := c.flag("reverse")
-	_, err = c.eachFollow(uid, reverse, func(f directory.Follow) error {
+	_, err = c.eachFollow(acct.UID, reverse, func(f directory.Follow) error {
 		look := func(f directory.Follow) (*accounts.Account, error) { return accounts.Get(c.view(), f.UID) }
 		if reverse {
 			look = c.followee

@@ -89,6 +89,19 @@ type teamJSON struct {
 	Blindings     *string              `json:"ratchet_blinding_keys"`
 }
 
+// accessTo is the asker's access to a team, through the subteam that the request names, if
+// it names one.
+func (c *call) accessTo(id kbsig.TeamID) (a teams.Access, err error) {
+	var below kbsig.TeamID
+	if c.has("read_subteam_id") {
+		if below, err = parsed(c, "read_subteam_id", kbsig.ParseTeamID); err != nil {
+			return a, err
+		}
+	}
+	a, err = teams.AccessOf(c.view(), id, c.asker(), below)
+	return a, teamError(err)
+}
+
 // teamGet: GET team/get: a team's chains and keys, as much of them as the caller may see.
 // client: go/teams/loader_ctx.go:LoaderContextG.getLinksFromServerCommon,
 // go/teams/ftl.go:fastLoadArg.toHTTPArgs
@@ -106,15 +119,9 @@ func teamGet(c *call) (any, error) {
 	if c.who == nil && !id.Public() {
 		return nil, status.New(status.LoginRequired, "LOGIN_REQUIRED", "you need to log in to do that")
 	}
-	var below kbsig.TeamID
-	if c.has("read_subteam_id") {
-		if below, err = parsed(c, "read_subteam_id", kbsig.ParseTeamID); err != nil {
-			return nil, err
-		}
-	}
-	a, err := teams.AccessOf(c.view(), id, c.asker(), below)
+	a, err := c.accessTo(id)
 	if err != nil {
-		return nil, teamError(err)
+		return nil, err
 	}
 	if !a.Chain() {
 		return nil, errTeamClosed
@@ -260,15 +267,9 @@ func (c *call) teamLookup() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var below kbsig.TeamID
-	if c.has("read_subteam_id") {
-		if below, err = parsed(c, "read_subteam_id", kbsig.ParseTeamID); err != nil {
-			return nil, err
-		}
-	}
-	a, err := teams.AccessOf(c.view(), id, c.asker(), below)
+	a, err := c.accessTo(id)
 	if err != nil {
-		return nil, teamError(err)
+		return nil, err
 	}
 	if !a.Chain() {
 		known, err := c.knowsByBranch(id)

@@ -342,11 +342,7 @@ func keyOwnerDevice(c *call) (any, error) {
 // userPublicKeys: GET user/keys, for servers that check tokens.
 // client: go/auth/user_keys_api.go:userKeyAPI.GetUser
 func userPublicKeys(c *call) (any, error) {
-	uid, err := c.uid("uid")
-	if err != nil {
-		return nil, err
-	}
-	acct, err := accounts.Get(c.view(), uid)
+	acct, err := c.account()
 	if err != nil {
 		return nil, err
 	}

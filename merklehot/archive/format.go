@@ -342,12 +342,16 @@ func (b *Block) addLink(uid, rest string) error {
 	return err
 }
 
-func (b *Block) addTeam(team, rest string) error {
-	t, err := kbsig.ParseTeamID(team)
-	if err != nil {
-		return err
+// teamNumbered reads the team, the number and the bytes of a link.
+func teamNumbered(team, rest string) (t kbsig.TeamID, n kbsig.Seqno, record []byte, err error) {
+	if t, err = kbsig.ParseTeamID(team); err == nil {
+		n, record, err = numbered(rest)
 	}
-	n, enc, err := numbered(rest)
+	return t, n, record, err
+}
+
+func (b *Block) addTeam(team, rest string) error {
+	t, n, enc, err := teamNumbered(team, rest)
 	if err != nil {
 		return err
 	}
@@ -357,11 +361,7 @@ func (b *Block) addTeam(team, rest string) error {
 }
 
 func (b *Block) addHidden(team, rest string) error {
-	t, err := kbsig.ParseTeamID(team)
-	if err != nil {
-		return err
-	}
-	n, enc, err := numbered(rest)
+	t, n, enc, err := teamNumbered(team, rest)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type Draft struct {
 	root  *client.Root
 	tails map[kbsig.TeamID]tail
 	fresh map[kbsig.TeamID]*Key
+	blind bool  // its links do not commit to hidden chains
 	err   error // the first link that a server would not even read
 }
 
@@ -46,6 +47,13 @@ type tail struct {
 // Draft begins a post that quotes the newest root.
 func (p *Person) Draft() *Draft {
 	return &Draft{by: p, root: p.s.newest(), tails: map[kbsig.TeamID]tail{}, fresh: map[kbsig.TeamID]*Key{}}
+}
+
+// Blind begins a post of somebody who does not know of hidden chains.
+func (p *Person) Blind() *Draft {
+	d := p.Draft()
+	d.blind = true
+	return d
 }
 
 // Quote has further links quote an older root.
@@ -138,7 +146,7 @@ func (d *Draft) tail(t kbsig.TeamID) tail {
 // ratchet commits a link to the hidden chain, if there is one.
 func (d *Draft) ratchet(t kbsig.TeamID, typ string, section Obj) {
 	h := d.by.s.hidden(t)
-	if h.Tail().Seqno == 0 || typ == "team.kbfs" {
+	if h.Tail().Seqno == 0 || typ == "team.kbfs" || d.blind {
 		return
 	}
 	b := kbsig.Blinding{Tail: h.Tail(), Key: sha256.Sum256(fmt.Append(nil, t, len(d.Post.Blindings)))}

@@ -8,10 +8,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/keystead/keystead/bench/client"
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/keyboxes"
+	"github.com/keystead/keystead/merklehot/roots"
 	"github.com/keystead/keystead/merklehot/sigchain"
 	"github.com/keystead/keystead/merklehot/stage"
 	"github.com/keystead/keystead/merklehot/teamchain"
@@ -119,6 +121,32 @@ func TestBoxesAreForKeyedMembersOnly(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// TestStatementsQuoteRoots proves that an ephemeral key quotes a root that was published,
+// as it was.
+func TestStatementsQuoteRoots(t *testing.T) {
+	w := newWorld(t, 3)
+	alice := w.Person("alice")
+	team, d := alice.Create("acme")
+	w.Must(d.Send())
+	var root *roots.Root
+	w.Read(func(v *store.View) error { root = roots.StateOf(v).Root(); return nil })
+	for _, row := range []struct {
+		hash  kbsig.HashMeta
+		ctime int64
+		ok    bool
+	}{{kbsig.HashMeta{1}, root.Ctime, false}, {root.HashMeta, root.Ctime - 1, false}, {root.HashMeta, root.Ctime, true}} {
+		key := w.Key(team, 0)
+		ek, err := kbsig.OpenTeamEK(client.SignPacket(key.Sig, fmt.Appendf(nil,
+			`{"current_team_ek_metadata":{"team_ephemeral_dh_public":"%s","hash_meta":"%s","generation":1,"ctime":%d}}`,
+			key.Enc.KID(), row.hash, row.ctime*1000)).Armor())
+		w.Must(err)
+		err = w.Update(func(tx *store.Tx) error { return teamkeys.PutTeamEK(tx, team, alice.UID, ek, nil) })
+		if (err == nil) != row.ok {
+			t.Errorf("quoting %x of %d: %v", row.hash[:4], row.ctime, err)
+		}
+	}
 }
 
 // TestRacesAreTriedAgain proves that what somebody else may have done since a client looked

@@ -68,8 +68,12 @@ func (w world) run(d *datadriven.TestData) string {
 	}
 	before := w.Dump()
 	err := w.Update(act)
-	if err != nil && len(stage.Changed(before, w.Dump())) > 0 {
-		w.T.Errorf("%s: refused, and changes something", d.Pos)
+	if err == nil && d.Cmd == "team-ek" {
+		before = w.Dump() // sent again, it changes nothing
+		w.Must(w.Update(act))
+	}
+	if (err != nil || d.Cmd == "team-ek") && len(stage.Changed(before, w.Dump())) > 0 {
+		w.T.Errorf("%s: refused or sent again, it changes something", d.Pos)
 	}
 	return w.result(err)
 }

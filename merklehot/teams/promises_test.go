@@ -13,6 +13,7 @@ import (
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/keys"
 	"github.com/keystead/keystead/engine/store"
+	"github.com/keystead/keystead/merklehot/hidden"
 	"github.com/keystead/keystead/merklehot/identity"
 	"github.com/keystead/keystead/merklehot/keyboxes"
 	"github.com/keystead/keystead/merklehot/sigchain"
@@ -343,6 +344,41 @@ func TestRootsProveTheOrder(t *testing.T) {
 	if got := kind(alice.Draft().Quote(before).Link(c.team, "team.rotate_key", stage.Obj{})); got == teamchain.KindNone {
 		t.Error("an older root than the chain has quoted")
 	}
+}
+
+// TestLinksStandOnTheHiddenChain proves that after a hidden link visible ones commit to it,
+// but for those of a restricted bot that leaves and cannot see it; and that nothing is
+// explained that no link says.
+func TestLinksStandOnTheHiddenChain(t *testing.T) {
+	c := newCast(t, 10)
+	alice, spy := c.Someone("alice"), c.Someone("spy")
+	bare := func() *stage.Draft {
+		return alice.Draft().Link(c.team, "team.settings", stage.Obj{
+			"settings": stage.Obj{"open": stage.Obj{"enabled": false}}, "admin": stage.Obj{"team_id": c.team.String(), "seqno": 1, "seq_type": 3},
+		})
+	}
+	early := bare()
+	must(c.Stage, alice.RotateHidden(c.team))
+	if err := early.Send(); hidden.KindOf(err) != hidden.KindNoRatchet {
+		t.Errorf("a link that does not commit to the hidden chain: %v", err)
+	}
+	unexplained := bare()
+	unexplained.Post.Blindings = nil
+	if err := unexplained.Send(); hidden.KindOf(err) != hidden.KindRatchet {
+		t.Errorf("a ratchet that nothing explains: %v", err)
+	}
+	idle := bare()
+	idle.Post.Blindings = append(idle.Post.Blindings, kbsig.Blinding{})
+	if got := kind(idle); got != teamchain.KindInput {
+		t.Errorf("a blinding key of no ratchet: kind %d", got)
+	}
+	beside := alice.RotateHidden(c.team)
+	beside.Post.Blindings = bare().Post.Blindings
+	if got := kind(beside); got != teamchain.KindInput {
+		t.Errorf("a blinding key beside a hidden link: kind %d", got)
+	}
+	must(c.Stage, bare())
+	must(c.Stage, spy.Blind().Link(c.team, "team.leave", stage.Obj{}))
 }
 
 // TestRefusals proves the limits of posts and leases, and that nobody posts for others.

@@ -224,12 +224,16 @@ func (q *Queue) give(tx *store.Tx, t kbsig.TeamID, k Kind, c *Chore, who kbsig.U
 
 // candidate is somebody who could do a chore.
 type candidate struct {
-	uid  kbsig.UID
-	told int64 // when the user was asked last; 0: never
+	uid   kbsig.UID
+	told  int64 // when the user was asked last; 0: never
+	admin bool  // of the team itself
 }
 
 // pick chooses who is asked: somebody who is connected, of these who was not asked yet or
-// was so the longest ago. anybody says whether there is anybody who could do it at all.
+// was so the longest ago, and of these an admin of the team if there is one: a key from
+// somebody who is removed is rotated once more, and admins go less often. anybody says
+// whether there is anybody who could do it at all.
+// client: go/teams/loader.go:TeamLoader.checkNeedRotateWithSigner
 func (q *Queue) pick(r store.Reader, st *teamchain.State, k Kind, c *Chore) (who kbsig.UID, anybody bool, err error) {
 	able, err := whoCan(r, st, k)
 	if err != nil {
@@ -244,12 +248,22 @@ func (q *Queue) pick(r store.Reader, st *teamchain.State, k Kind, c *Chore) (who
 					told = d.At
 				}
 			}
-			here = append(here, candidate{uv.UID, told})
+			role, err := st.RoleOf(uv)
+			if err != nil {
+				return who, false, err
+			}
+			here = append(here, candidate{uv.UID, told, role.AtLeast(teamchain.RoleAdmin)})
 		}
 	}
 	slices.SortFunc(here, func(a, b candidate) int {
 		if a.told != b.told {
 			return cmp.Compare(a.told, b.told)
+		}
+		if a.admin != b.admin {
+			if a.admin {
+				return -1
+			}
+			return 1
 		}
 		return slices.Compare(a.uid[:], b.uid[:])
 	})

@@ -151,6 +151,41 @@ func TestContactAllowed(t *testing.T) {
 	})
 }
 
+// TestResets proves that a follow counts for the incarnation that was followed, at each step
+// to a friend of a friend.
+func TestResets(t *testing.T) {
+	for _, tc := range []struct {
+		what string
+		w    wishes
+		want bool
+	}{
+		{"a friend", wishes{follows: map[[2]int]kbsig.Seqno{{0, 1}: 1}}, true},
+		{"who was reset", wishes{follows: map[[2]int]kbsig.Seqno{{0, 1}: 9}}, false},
+		{"a friend's friend", wishes{follows: map[[2]int]kbsig.Seqno{{0, 2}: 1, {2, 1}: 1}}, true},
+		{"a friend's friend who was reset", wishes{follows: map[[2]int]kbsig.Seqno{{0, 2}: 1, {2, 1}: 9}}, false},
+		{"the friend of one who was reset", wishes{follows: map[[2]int]kbsig.Seqno{{0, 2}: 9, {2, 1}: 1}}, false},
+		{"the friend of two, of whom one was reset", wishes{follows: map[[2]int]kbsig.Seqno{{0, 2}: 9, {2, 1}: 1, {0, 3}: 1, {3, 1}: 1}}, true},
+		{"the friend of two, of whom the other was", wishes{follows: map[[2]int]kbsig.Seqno{{0, 2}: 1, {2, 1}: 1, {0, 3}: 9, {3, 1}: 1}}, true},
+		{"one who follows a friend", wishes{follows: map[[2]int]kbsig.Seqno{{0, 2}: 1, {1, 2}: 1}}, false},
+	} {
+		t.Run(tc.what, func(t *testing.T) {
+			st := open(t)
+			t.Cleanup(func() { _ = st.Close() })
+			tc.w.settings = accounts.ContactSettings{Enabled: true, AllowFolloweeDegrees: 2}
+			tc.w.eldest = [4]kbsig.Seqno{1, 1, 1, 1}
+			if err := st.Update(t.Context(), tc.w.write); err != nil {
+				t.Fatal(err)
+			}
+			v := st.View()
+			defer v.Close()
+			got, err := ContactAllowed(v, uidOf(1), uidOf(0), nil)
+			if err != nil || got != tc.want || got != tc.w.lets() {
+				t.Errorf("%v, %v; want %v, and the model says %v", got, err, tc.want, tc.w.lets())
+			}
+		})
+	}
+}
+
 // TestUnknown proves that a question that cannot be answered is an error, and lets nobody
 // in: when who asks is nobody, and when it cannot be said who is in which team.
 func TestUnknown(t *testing.T) {

@@ -80,6 +80,7 @@ func LimitRows() []limits.Row {
 		limits.Count("teamNewestMax", teamNewestMax, "newest generations", "of a team's key in one answer"),
 		limits.Bytes("teamEKBodyMax", teamEKBodyMax, "of a body with a team's ephemeral key"),
 		limits.Count("pseudonymsMax", pseudonymsMax, "pseudonyms", "of keys in one request"),
+		limits.Time("toldWait", toldWait, "that the answer to a post with a team's ephemeral key waits for its news at most"),
 		limits.Count("leaseUIDsMax", leaseUIDsMax, "members", "named in a request for a downgrade lease"),
 		limits.Count("teamRowsMax", teamRowsMax, "rows", "of a list of teams or of their members"),
 		limits.Count("mentionMembersMax", mentionMembersMax, "members", "named in the description of a mentioned team"),

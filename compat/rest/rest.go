@@ -90,6 +90,9 @@ type Options struct {
 	// do about it.
 	Joining *joining.Service
 	Chores  *chores.Queue
+	// Told waits until the news of what has been written so far has gone out, or until
+	// ctx ends; nil: nobody waits.
+	Told func(ctx context.Context) error
 	// Autoreset keeps the resets that wait.
 	Autoreset *autoreset.Service
 	// Proofs is what users have proven elsewhere.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/keystead/keystead/bench/client"
@@ -255,5 +256,37 @@ func TestBotEKs(t *testing.T) {
 		if err != nil || (got.Result != nil) != want {
 			t.Errorf("box of generation %d: %v, %v", generation, got.Result, err)
 		}
+	}
+}
+
+// TestEKsAreToldFirst proves that the answer to a post which brings a new ephemeral key of a
+// team waits for its news, which the client needs to make the keys of bots, but not for long,
+// and that other posts do not wait.
+// client: go/systests/ephemeral_test.go:TestEphemeralTeambotEK
+func TestEKsAreToldFirst(t *testing.T) {
+	ctx := context.Background()
+	var waits atomic.Int32
+	d := openDoor(t, func(o *Options) {
+		o.Told = func(ctx context.Context) error {
+			waits.Add(1)
+			<-ctx.Done() // as if news never went out
+			return ctx.Err()
+		}
+	})
+	alice, bob := d.signUp(t, "alice"), d.signUp(t, "bob")
+	must := mustOf(t)
+	acme, err := alice.CreateTeam(ctx, "acme")
+	must(err)
+	acme, err = alice.ChangeTeam(ctx, acme, client.TeamChange{Roles: map[client.UserVersion]client.TeamRole{bob.Version(): client.RoleWriter}})
+	must(err)
+	if n := waits.Load(); n != 0 {
+		t.Errorf("%d posts without a key wait", n)
+	}
+	_, err = alice.ChangeTeam(ctx, acme, client.TeamChange{
+		Roles: map[client.UserVersion]client.TeamRole{bob.Version(): client.RoleNone}, Rotate: true, FirstEK: true,
+	})
+	must(err)
+	if n := waits.Load(); n != 1 {
+		t.Errorf("a post with a key waits %d times", n)
 	}
 }

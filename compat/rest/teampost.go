@@ -1,8 +1,10 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/compat/status"
@@ -25,6 +27,9 @@ const (
 	inviteMsgBytesMax = 4 << 10
 	// leaseUIDsMax bounds the members whom one lease covers.
 	leaseUIDsMax = 5000
+	// toldWait is how long the answer to a post waits at most for news that the client
+	// needs before it.
+	toldWait = 250 * time.Millisecond
 )
 
 // teamMultiJSON is what comes beside the links of teams.
@@ -87,7 +92,28 @@ func (c *call) teamMulti(items []multiJSON, lease string, req *teamMultiJSON) (a
 	}
 	ctx, cancel := c.context()
 	defer cancel()
-	return none{}, c.s.Teams.Post(ctx, c.who.UID, p)
+	if err := c.s.Teams.Post(ctx, c.who.UID, p); err != nil {
+		return nil, err
+	}
+	if p.TeamEK != nil {
+		c.told(ctx)
+	}
+	return none{}, nil
+}
+
+// told waits a little until news has gone out. A client that has posted a new ephemeral key
+// of a team forgets the one before when it hears of the new one, and derives those of bots
+// from the newest that it knows as soon as it has the answer.
+// client: go/teams/teams.go:createTeambotKeys, go/ephemeral/lib.go:EKLib.PurgeTeamEKCachesForTeamIDAndGeneration
+func (c *call) told(ctx context.Context) {
+	if c.s.Told == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, toldWait)
+	defer cancel()
+	if err := c.s.Told(ctx); err != nil && ctx.Err() == nil {
+		c.s.Logger.Warn("rest: no word of news that has gone out", "err", err)
+	}
 }
 
 // team parses one item; this is most of a post's work.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -314,6 +315,48 @@ func TestManyAreGivenInParts(t *testing.T) {
 func TestFurtherUsersAreWhole(t *testing.T) {
 	if _, err := (Record{To: alice, Also: make([]byte, 17)}).entries([16]byte{}, 1); !errors.Is(err, ErrMalformed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Who waits for a consumer goes on when it has handled all that was there, and not before;
+// or when there is no more time.
+func TestPassed(t *testing.T) {
+	st := open(t, vfs.NewMem())
+	defer st.Close()
+	b := openBox(t, st, "x")
+	if err := b.Passed(t.Context(), "x"); err != nil {
+		t.Fatalf("with nothing to wait for: %v", err)
+	}
+	if err := add(st, news(1), news(2)); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.Passed(over, "x"); !errors.Is(err, context.Canceled) {
+		t.Fatalf("without time: %v", err)
+	}
+	var handled atomic.Bool
+	ctx, stop := context.WithCancel(t.Context())
+	done, ran := make(chan error), make(chan error)
+	go func() {
+		err := b.Passed(t.Context(), "x")
+		if err == nil && !handled.Load() {
+			err = errors.New("before the consumer")
+		}
+		done <- err
+	}()
+	go func() {
+		ran <- b.Run(ctx, "x", func(context.Context, []Entry) error {
+			handled.Store(true)
+			return nil
+		})
+	}()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-ran; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -132,6 +132,29 @@ func (b *Outbox) Backlog(consumer string) int64 {
 	return whole.Added - p.Passed
 }
 
+// Passed waits until a consumer has passed all entries that there are now, or until ctx
+// ends.
+func (b *Outbox) Passed(ctx context.Context, consumer string) error {
+	v := b.store.View()
+	now, err := loadPlace(v, "")
+	v.Close()
+	for err == nil {
+		later := b.store.Later()
+		v := b.store.View()
+		p, err := loadPlace(v, consumer)
+		v.Close()
+		if err != nil || p.Passed >= now.Added {
+			return err
+		}
+		select {
+		case <-later:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
 // Handler handles entries in order; it is given all users of a number together. All that it returned nil for is passed; after an
 // error it is called again with the same entries, and perhaps more.
 type Handler func(ctx context.Context, entries []Entry) error

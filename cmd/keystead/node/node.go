@@ -345,7 +345,7 @@ func (n *node) buildDoors() error {
 	restConns, pushConns := n.connections()
 	n.rest = rest.New(rest.Options{
 		Store: n.store, Auth: a, Identity: ids, Teams: n.teams, Autoreset: resets, Proofs: n.proofs,
-		Joining: n.joining, Chores: n.chores,
+		Joining: n.joining, Chores: n.chores, Told: func(ctx context.Context) error { return n.events.Passed(ctx, gregor.Consumer) },
 		Clock: n.Clock, Rand: n.Rand, Logger: n.log, Metrics: n.metrics, Devel: n.cfg.Devel,
 		Connections: restConns,
 		Revoked:     func(u kbsig.UID, d kbsig.DeviceID) { n.rpc.Disconnect(u, d) },

@@ -8,6 +8,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -111,7 +112,12 @@ func TestPictures(t *testing.T) {
 			t.Errorf("%s: %d to who has it", format, code)
 		}
 	}
-	for _, bad := range [][]byte{nil, []byte("RIFF....WEBP"), []byte("\x89PNG\r\n\x1a\nrest"), picture(t, color.Black)[:60]} {
+	webp := func(name string) []byte {
+		b, err := os.ReadFile("../../engine/pictures/testdata/" + name + ".webp")
+		must(err)
+		return b
+	}
+	for _, bad := range [][]byte{nil, []byte("RIFF....WEBP"), webp("animated"), []byte("\x89PNG\r\n\x1a\nrest"), picture(t, color.Black)[:60]} {
 		wantStatus(t, alice.UploadPicture(ctx, bad), 100)
 	}
 	wantStatus(t, alice.UploadPicture(ctx, picture(t, color.Black), 5, 5, 25, 25), 100)
@@ -119,7 +125,7 @@ func TestPictures(t *testing.T) {
 	if rows, err = srv.Pictures(ctx, "alice", "square_192"); err != nil || rows[0]["square_192"] != first {
 		t.Fatalf("a bad image changed the picture: %v %v", rows, err)
 	}
-	must(alice.UploadPicture(ctx, picture(t, color.NRGBA{0, 255, 0, 255}), 0, 0, 10, 10))
+	must(alice.UploadPicture(ctx, webp("alpha"), 0, 0, 10, 10))
 	rows, err = srv.Pictures(ctx, "alice", "square_192")
 	must(err)
 	if rows[0]["square_192"] == first {

@@ -42,7 +42,7 @@ func TestWebP(t *testing.T) {
 		if name == "turned" {
 			continue // what is cut is the orientation
 		}
-		for n := range len(file) - 2 {
+		for n := 0; n < len(file)-2; n += 1 + len(file)/200 {
 			if ps, err := Make(file[:n], nil); err == nil || !errors.Is(err, ErrBroken) && !errors.Is(err, ErrFormat) {
 				t.Errorf("%s: %d of %d bytes: %d pictures, %v", name, n, len(file), len(ps), err)
 			}

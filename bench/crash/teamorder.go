@@ -43,7 +43,8 @@ func (c *checker) placeTeams(ctx context.Context, b *book, teams []*teamBook, fr
 				return nil, c.blame(ofTeam(f.Team), "look for the root of a link of", err)
 			}
 			if root == 0 {
-				return nil, nil // the chain was found too short already
+				c.judge.found(lost, "no root has link %d of team %s, hidden %t, of request %d", f.Seqno, f.Team, f.Hidden, a.n)
+				return nil, nil
 			}
 			if all[i].root != 0 && all[i].root != root {
 				c.judge.found(wrong, "the links of request %d of team %s first stand in roots %d and %d", a.n, f.Team, all[i].root, root)

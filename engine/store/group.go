@@ -115,7 +115,7 @@ func (s *Store) finish(g *group) bool {
 	}
 	// Taken here, between this group and the next, so that the view is exactly
 	// this group's state.
-	g.view = newView(s.db.NewSnapshot(), g.sealed)
+	g.view = s.newView(g.sealed)
 	s.sync <- g
 	return true
 }

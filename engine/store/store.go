@@ -135,6 +135,8 @@ type Store struct {
 	stuck    bool                   // Pebble panicked and holds its locks; committer only
 	gone     atomic.Bool            // the database is closed
 	updating sync.RWMutex           // held for reading by Update, for writing by Close
+
+	snapshots sync.WaitGroup // that are held by views
 }
 
 type pending struct {
@@ -173,7 +175,7 @@ func Open(o Options) (*Store, error) {
 	if err := s.early.run(s.open); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store %s: %w", o.Dir, err), s.watch.Close())
 	}
-	s.current.Store(newView(s.db.NewSnapshot(), nil))
+	s.current.Store(s.newView(nil))
 	later := make(chan struct{})
 	s.later.Store(&later)
 	if !o.ReadOnly {
@@ -301,7 +303,7 @@ func (s *Store) ID() [16]byte { return s.id }
 // called once, before the first Update and before views are shared.
 func (s *Store) SetSealer(sealer Sealer, sealed any) {
 	s.sealer, s.sealed = sealer, sealed
-	old := s.current.Swap(newView(s.db.NewSnapshot(), sealed))
+	old := s.current.Swap(s.newView(sealed))
 	old.Close()
 }
 
@@ -358,9 +360,16 @@ func (s *Store) fail(err error) {
 	}
 }
 
-// Close finishes what was queued, then closes the database. Views must have been
-// closed by their owners; a View taken later reads nothing but ErrStopped. Of a
-// store that has stopped, Close reports why.
+// viewsWithin is how long Close waits for views that somebody still reads.
+const viewsWithin = 10 * time.Second
+
+// ErrInUse says that the database was left open, because somebody still read a view.
+var ErrInUse = errors.New("a view of the store is still read")
+
+// Close finishes what was queued, waits until all views are closed, and closes the
+// database; a View taken later reads nothing but ErrStopped. Of a store that has
+// stopped, Close reports why. The error is ErrInUse if a view is not closed within
+// viewsWithin: nothing is lost then, but the folder stays locked until the process ends.
 func (s *Store) Close() error {
 	var err error
 	s.closed.Do(func() {
@@ -396,6 +405,13 @@ func (s *Store) closeFiles() error {
 // it gave up, and panics over them; by then all that was promised is on the disk, and the
 // process is to end with the reason, not with a trace.
 func (s *Store) closeDB() (err error) {
+	closed := make(chan struct{})
+	go func() { s.snapshots.Wait(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(viewsWithin):
+		return ErrInUse
+	}
 	if s.stopErr.Load() != nil {
 		defer func() {
 			if r := recover(); r != nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -186,6 +187,32 @@ func TestOwnWrites(t *testing.T) {
 	}
 	if got := mustContents(t, before); !maps.Equal(got, map[string]string{"kept": "old", "gone": "old"}) {
 		t.Errorf("a view changed to %v", got)
+	}
+}
+
+// Who still reads when the store is closed reads to the end.
+func TestCloseWaitsForReaders(t *testing.T) {
+	t.Parallel()
+	s := openMem(t)
+	update(t, s, set("a", "value"))
+	v := s.View()
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	for { // until closing has come so far that nobody new may read
+		late := s.View()
+		_, err := late.Get(key("a"))
+		late.Close()
+		if errors.Is(err, store.ErrStopped) {
+			break
+		}
+		runtime.Gosched()
+	}
+	if got := mustContents(t, v); !maps.Equal(got, map[string]string{"a": "value"}) {
+		t.Errorf("read %v while it was closed", got)
+	}
+	v.Close()
+	if err := <-closed; err != nil {
+		t.Errorf("close: %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -88,29 +89,31 @@ type View struct {
 	snap   *pebble.Snapshot
 	sealed any
 	refs   atomic.Int64
+	open   *sync.WaitGroup // of all snapshots of the store
 }
 
-func newView(snap *pebble.Snapshot, sealed any) *View {
-	v := &View{reader: reader{snap}, snap: snap, sealed: sealed}
+// newView is the state as of now; the store holds the first reference.
+func (s *Store) newView(sealed any) *View {
+	snap := s.db.NewSnapshot()
+	s.snapshots.Add(1)
+	v := &View{reader: reader{snap}, snap: snap, sealed: sealed, open: &s.snapshots}
 	v.refs.Store(1)
 	return v
 }
 
 // View returns the newest published state.
 func (s *Store) View() *View {
-	for {
+	for !s.gone.Load() {
 		v := s.current.Load()
 		n := v.refs.Load()
 		// A view whose last reference is gone has been replaced meanwhile.
 		if n > 0 && v.refs.CompareAndSwap(n, n+1) {
 			return v
 		}
-		if n == 0 && s.gone.Load() {
-			last := &View{sealed: v.sealed}
-			last.refs.Store(1)
-			return last
-		}
 	}
+	last := &View{sealed: s.current.Load().sealed}
+	last.refs.Store(1)
+	return last
 }
 
 // Sealed is what the sealer returned for this state.
@@ -120,6 +123,7 @@ func (v *View) Sealed() any { return v.sealed }
 func (v *View) Close() {
 	if v.refs.Add(-1) == 0 && v.snap != nil {
 		_ = v.snap.Close()
+		v.open.Done()
 	}
 }
 

@@ -171,21 +171,17 @@ func (r *run) stop() error {
 	return r.err
 }
 
-// look shows the newest state to f. A server that comes to its end closes its store, also
-// under who looks at it; that is an endedError.
-func (r *run) look(f func(*store.View) error) (err error) {
-	defer func() {
-		if closed := recover(); closed != nil {
-			if !strings.Contains(fmt.Sprint(closed), "closed") {
-				panic(closed)
-			}
-			<-r.ended
-			err = &endedError{"stopped", r.err}
-		}
-	}()
+// look shows the newest state to f. Of a server that comes to its end meanwhile it is an
+// endedError.
+func (r *run) look(f func(*store.View) error) error {
 	v := r.store.View()
 	defer v.Close()
-	return f(v)
+	err := f(v)
+	if errors.Is(err, store.ErrStopped) {
+		<-r.ended
+		return &endedError{"stopped", r.err}
+	}
+	return err
 }
 
 func (r *run) mustStop(t testing.TB) {

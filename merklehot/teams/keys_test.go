@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"pgregory.net/rapid"
-
 	"github.com/keystead/keystead/compat/kbsig"
 	"github.com/keystead/keystead/engine/store"
 	"github.com/keystead/keystead/merklehot/hidden"
@@ -18,96 +16,117 @@ import (
 	"github.com/keystead/keystead/merklehot/teams"
 )
 
-// wrongs are what may be wrong about boxes, and how that is refused.
+// wrongs are what may be wrong about boxes, and how that is refused; of those that are about
+// one box, i says about which.
 var wrongs = []struct {
 	what string
 	kind teamchain.Kind
-	do   func(c *cast, b *kbsig.TeamBoxes, t *rapid.T)
+	one  bool
+	do   func(c *cast, b *kbsig.TeamBoxes, i int)
 }{
-	{"nothing", teamchain.KindNone, func(*cast, *kbsig.TeamBoxes, *rapid.T) {}},
-	{"one is missing", teamchain.KindGeneration, func(_ *cast, b *kbsig.TeamBoxes, t *rapid.T) {
-		i := rapid.IntRange(0, len(b.Boxes)-1).Draw(t, "who")
-		b.Boxes = slices.Delete(b.Boxes, i, i+1)
-	}},
-	{"one is for a guest", teamchain.KindGeneration, func(c *cast, b *kbsig.TeamBoxes, _ *rapid.T) {
+	{"a box is missing", teamchain.KindGeneration, true, func(_ *cast, b *kbsig.TeamBoxes, i int) { b.Boxes = slices.Delete(b.Boxes, i, i+1) }},
+	{"a box is for an old per-user key", teamchain.KindGeneration, true, func(_ *cast, b *kbsig.TeamBoxes, i int) { b.Boxes[i].PUKSeqno-- }},
+	{"a box is for a guest", teamchain.KindGeneration, false, func(c *cast, b *kbsig.TeamBoxes, _ int) {
 		b.Boxes = append(b.Boxes, kbsig.TeamBox{User: c.Someone("guest").UID, PUKSeqno: 3, Counter: 99})
 	}},
-	{"one is for a restricted bot", teamchain.KindGeneration, func(c *cast, b *kbsig.TeamBoxes, _ *rapid.T) {
+	{"a box is for a restricted bot", teamchain.KindGeneration, false, func(c *cast, b *kbsig.TeamBoxes, _ int) {
 		b.Boxes = append(b.Boxes, kbsig.TeamBox{User: c.Someone("spy").UID, PUKSeqno: 3, Counter: 99})
 	}},
-	{"one is for an old per-user key", teamchain.KindGeneration, func(_ *cast, b *kbsig.TeamBoxes, t *rapid.T) {
-		b.Boxes[rapid.IntRange(0, len(b.Boxes)-1).Draw(t, "who")].PUKSeqno--
-	}},
-	{"the generation before", teamchain.KindGeneration, func(_ *cast, b *kbsig.TeamBoxes, _ *rapid.T) { b.Generation-- }},
-	{"a generation to come", teamchain.KindGeneration, func(_ *cast, b *kbsig.TeamBoxes, _ *rapid.T) { b.Generation++ }},
-	{"the seed before, or none", teamchain.KindBoxes, func(_ *cast, b *kbsig.TeamBoxes, _ *rapid.T) {
+	{"the generation before", teamchain.KindGeneration, false, func(_ *cast, b *kbsig.TeamBoxes, _ int) { b.Generation-- }},
+	{"a generation to come", teamchain.KindGeneration, false, func(_ *cast, b *kbsig.TeamBoxes, _ int) { b.Generation++ }},
+	{"the seed before, or none", teamchain.KindBoxes, false, func(_ *cast, b *kbsig.TeamBoxes, _ int) {
 		b.Prev = strings.TrimPrefix("a seed"+b.Prev, "a seedthe seed before, sealed")
 	}},
-	{"sealed by somebody else", teamchain.KindBoxes, func(c *cast, b *kbsig.TeamBoxes, _ *rapid.T) {
+	{"sealed by somebody else", teamchain.KindBoxes, false, func(c *cast, b *kbsig.TeamBoxes, _ int) {
 		b.Sender = kbsig.KID(c.Someone("guest").Devices[0].Enc.KID())
 	}},
-	{"sealed by a key that signs", teamchain.KindBoxes, func(c *cast, b *kbsig.TeamBoxes, _ *rapid.T) {
+	{"sealed by a key that signs", teamchain.KindBoxes, false, func(c *cast, b *kbsig.TeamBoxes, _ int) {
 		b.Sender = kbsig.KID(c.Someone("alice").Devices[0].Sig.KID())
 	}},
 }
 
-// TestKeysReachThoseWhoAreToHaveThem proves, for each way in which a key is given, that
-// boxes for just those who are to have it are taken and kept, each for the newest per-user
-// key, and that with anything wrong about them nothing of the post is.
+// ways are those in which people get a key.
+var ways = map[string]func(c *cast, alice *stage.Person) *stage.Draft{
+	"a rotation":                  func(c *cast, alice *stage.Person) *stage.Draft { return alice.Rotate(c.team) },
+	"a hidden one":                func(c *cast, alice *stage.Person) *stage.Draft { return alice.RotateHidden(c.team) },
+	"a rotation of a subteam":     func(c *cast, alice *stage.Person) *stage.Draft { return alice.Rotate(c.sub) },
+	"a hidden one of a subteam":   func(c *cast, alice *stage.Person) *stage.Draft { return alice.RotateHidden(c.sub) },
+	"a newcomer":                  func(c *cast, alice *stage.Person) *stage.Draft { return alice.Change(c.team, c.come(false)) },
+	"a newcomer, with a rotation": func(c *cast, alice *stage.Person) *stage.Draft { return alice.Change(c.team, c.come(true)) },
+	"the first key of a new subteam": func(c *cast, alice *stage.Person) *stage.Draft {
+		_, d := alice.CreateSub(c.sub, "web", teamchain.RoleWriter)
+		return d
+	},
+}
+
+func (c *cast) come(rotate bool) stage.Change {
+	return stage.Change{Rotate: rotate, Members: []stage.Member{c.as("dave", teamchain.RoleAdmin)}}
+}
+
+// TestKeysReachThoseWhoAreToHaveThem proves, for each way in which a key is given, after a
+// member has got another per-user key or was reset, that with anything wrong about the
+// boxes nothing of the post is taken; and that boxes for just those who are to have the key
+// are, and are kept, each for the newest per-user key.
 func TestKeysReachThoseWhoAreToHaveThem(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		c := newCast(t, rapid.Byte().Draw(t, "seed"))
-		alice := c.Someone("alice")
-		switch gone := c.Someone("carol"); rapid.IntRange(0, 2).Draw(t, "before") {
-		case 1:
-			gone.Roll()
-		case 2:
-			gone.End(sigchain.KindReset)
-		}
-		d := []func() *stage.Draft{
-			func() *stage.Draft { return alice.Rotate(c.team) },
-			func() *stage.Draft { return alice.RotateHidden(c.team) },
-			func() *stage.Draft { return alice.RotateHidden(c.sub) },
-			func() *stage.Draft { return alice.Rotate(c.sub) },
-			func() *stage.Draft {
-				return alice.Change(c.team, stage.Change{Members: []stage.Member{c.as("dave", teamchain.RoleReader)}})
-			},
-			func() *stage.Draft {
-				return alice.Change(c.team, stage.Change{Rotate: true, Members: []stage.Member{c.as("dave", teamchain.RoleAdmin), c.as("spy", teamchain.RoleNone)}})
-			},
-			func() *stage.Draft {
-				_, d := alice.CreateSub(c.sub, "web", teamchain.RoleWriter)
-				return d
-			},
-		}[rapid.IntRange(0, 6).Draw(t, "way")]()
-		boxes := d.Post.Keys
-		summary := boxes.Summary
-		wrong := wrongs[rapid.IntRange(0, len(wrongs)-1).Draw(t, "wrong")]
-		wrong.do(c, boxes, t)
-		boxes.Summary = summary // so that it is not the summary which tells
-		if got := kind(d); got != wrong.kind {
-			t.Fatalf("%s: kind %d, want %d", wrong.what, got, wrong.kind)
-		}
-		if wrong.kind != teamchain.KindNone {
-			return
-		}
-		var about kbsig.TeamID
-		if i := d.Post.Items[len(d.Post.Items)-1]; i.Visible != nil {
-			about = i.Visible.Team
-		} else {
-			about = i.Hidden.Team
-		}
-		c.Read(func(v *store.View) error {
-			for _, b := range boxes.Boxes {
-				uv := kbsig.UserVersion{UID: b.User}
-				uv.Eldest, _ = identity.EldestSeqno(v, b.User)
-				kept, err := keyboxes.TeamBoxOf(v, about, uv.UID, uv.Eldest)
-				if err != nil || kept == nil || kept.Generation != boxes.Generation || kept.PUKSeqno != b.PUKSeqno {
-					t.Fatalf("the box of %s is %+v, %v", c.Plain(b.User.String()), kept, err)
+	befores := map[string]func(*stage.Person){
+		"nothing":     func(*stage.Person) {},
+		"another key": (*stage.Person).Roll,
+		"a reset":     func(p *stage.Person) { p.End(sigchain.KindReset) },
+	}
+	for before, what := range befores {
+		for way, draft := range ways {
+			t.Run(way+" after "+before, func(t *testing.T) {
+				c := newCast(t, 1)
+				what(c.Someone("carol"))
+				alice := c.Someone("alice")
+				try := func(wrong func(*kbsig.TeamBoxes)) (*stage.Draft, teamchain.Kind) {
+					d := draft(c, alice)
+					summary := d.Post.Keys.Summary
+					wrong(d.Post.Keys)
+					d.Post.Keys.Summary = summary // so that it is not the summary which tells
+					return d, kind(d)
 				}
+				n := len(draft(c, alice).Post.Keys.Boxes)
+				for _, wrong := range wrongs {
+					for i := range n {
+						if _, got := try(func(b *kbsig.TeamBoxes) { wrong.do(c, b, i) }); got != wrong.kind {
+							t.Errorf("%s: kind %d, want %d", wrong.what, got, wrong.kind)
+						}
+						if !wrong.one {
+							break
+						}
+					}
+				}
+				d, got := try(func(*kbsig.TeamBoxes) {})
+				if got != teamchain.KindNone {
+					t.Fatalf("with nothing wrong: kind %d", got)
+				}
+				c.checkBoxes(t, d)
+			})
+		}
+	}
+}
+
+// checkBoxes looks whether a post's boxes are kept.
+func (c *cast) checkBoxes(t *testing.T, d *stage.Draft) {
+	var about kbsig.TeamID
+	if i := d.Post.Items[len(d.Post.Items)-1]; i.Visible != nil {
+		about = i.Visible.Team
+	} else {
+		about = i.Hidden.Team
+	}
+	c.Read(func(v *store.View) error {
+		for _, b := range d.Post.Keys.Boxes {
+			eldest, err := identity.EldestSeqno(v, b.User)
+			if err != nil {
+				return err
 			}
-			return nil
-		})
+			kept, err := keyboxes.TeamBoxOf(v, about, b.User, eldest)
+			if err != nil || kept == nil || kept.Generation != d.Post.Keys.Generation || kept.PUKSeqno != b.PUKSeqno {
+				t.Errorf("the box of %s is %+v, %v", c.Plain(b.User.String()), kept, err)
+			}
+		}
+		return nil
 	})
 }
 

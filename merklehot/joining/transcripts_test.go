@@ -171,9 +171,12 @@ var acts = map[string]func(*world, stage.Line) error{
 		})
 	},
 	"shy": func(w *world, l stage.Line) error {
-		return w.Update(func(tx *store.Tx) error {
-			return accounts.SetContactSettings(tx, w.Someone(l.Word(0)).UID, accounts.ContactSettings{Enabled: true})
-		})
+		settings := accounts.ContactSettings{Enabled: true}
+		for _, name := range l.Texts("but-in") {
+			settings.AllowGoodTeams = true
+			settings.Teams = append(settings.Teams, accounts.TeamContact{TeamID: w.TeamID(name).String(), Enabled: true})
+		}
+		return w.Update(func(tx *store.Tx) error { return accounts.SetContactSettings(tx, w.Someone(l.Word(0)).UID, settings) })
 	},
 }
 

@@ -155,8 +155,9 @@ func (b *Outbox) Passed(ctx context.Context, consumer string) error {
 	return err
 }
 
-// Handler handles entries in order; it is given all users of a number together. All that it returned nil for is passed; after an
-// error it is called again with the same entries, and perhaps more.
+// Handler handles entries in order; it is given all users of a number together. All that
+// it returned nil for is passed; after an error it is called again with the same entries,
+// and perhaps more.
 type Handler func(ctx context.Context, entries []Entry) error
 
 // Run gives a consumer all its entries until ctx ends, and then returns nil. It must

@@ -62,15 +62,6 @@ func (p *Person) UV() kbsig.UserVersion {
 	return uv
 }
 
-// chain is what the person's chain means.
-func (p *Person) chain() (st *sigchain.State) {
-	p.s.Read(func(v *store.View) (err error) {
-		st, err = identity.Chain(v, p.UID)
-		return err
-	})
-	return st
-}
-
 // Begin adds the first device of an incarnation.
 func (p *Person) Begin() {
 	p.s.T.Helper()

@@ -201,6 +201,9 @@ func (t *trial) afterFlip(ctx context.Context, f flipped) (string, error) {
 		}
 		return "refused", nil
 	}
+	if damaged := (*proc.Damaged)(nil); errors.As(err, &damaged) {
+		return t.noticed(ctx, f)
+	}
 	if err != nil {
 		t.judge.found(wrong, "after flipping %s: %v", f, err)
 		return "wrong", ctx.Err()
@@ -221,12 +224,17 @@ func (t *trial) afterFlip(ctx context.Context, f flipped) (string, error) {
 		return "", err
 	case err != nil, aside.count(unread) > 0:
 		t.proc.Kill()
-		code, _, err := t.site.Verb(ctx, "verify")
-		if err == nil && code == 0 {
-			t.judge.found(wrong, "after flipping %s the server cannot read all, but keystead verify finds nothing", f)
-			return "wrong", nil
-		}
-		return "noticed", err
+		return t.noticed(ctx, f)
 	}
 	return "harmless", nil
+}
+
+// noticed holds verify to what a server, which has ended, said of a flip: it cannot read all.
+func (t *trial) noticed(ctx context.Context, f flipped) (string, error) {
+	code, _, err := t.site.Verb(ctx, "verify")
+	if err == nil && code == 0 {
+		t.judge.found(wrong, "after flipping %s the server cannot read all, but keystead verify finds nothing", f)
+		return "wrong", nil
+	}
+	return "noticed", err
 }

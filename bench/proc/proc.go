@@ -27,10 +27,11 @@ import (
 
 // Bounds of waiting for the server.
 const (
-	startPatience = 60 * time.Second // from start to open doors
-	stopPatience  = 30 * time.Second // from SIGTERM to the end; the server itself gives up after 15 s
-	verbPatience  = 30 * time.Minute // of a verb such as verify, on a busy machine
-	stderrKept    = 64 << 10         // bytes of a process's standard error
+	startPatience  = 60 * time.Second // from start to open doors
+	healthBytesMax = 4 << 10          // of what a server says of its health
+	stopPatience   = 30 * time.Second // from SIGTERM to the end; the server itself gives up after 15 s
+	verbPatience   = 30 * time.Minute // of a verb such as verify, on a busy machine
+	stderrKept     = 64 << 10         // bytes of a process's standard error
 )
 
 // Site is one data folder, its high-water record beside it, and the binary that
@@ -124,8 +125,13 @@ func (s Site) Launch() (*Process, *Text, error) {
 	return p, stdout, nil
 }
 
+// Damaged is a server that serves, but says that one of its files is damaged.
+type Damaged struct{ Says string }
+
+func (e *Damaged) Error() string { return "the server says " + e.Says }
+
 // Start starts a server and waits until it is healthy. A server that ends by itself
-// is a *NotServing.
+// is a *NotServing, and one that will never be healthy a *Damaged.
 func (s Site) Start(ctx context.Context) (*Process, error) {
 	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, startPatience)
@@ -188,9 +194,13 @@ func (p *Process) healthy(ctx context.Context) error {
 			return err
 		}
 		if resp, err := c.Do(req); err == nil {
+			says, _ := io.ReadAll(io.LimitReader(resp.Body, healthBytesMax))
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
 				return nil
+			}
+			if bytes.Contains(says, []byte("is damaged")) {
+				return &Damaged{strings.TrimSpace(string(says))}
 			}
 		}
 		select {

@@ -90,31 +90,31 @@ func teamQuestions(id, name string) []teamAsk {
 	return []teamAsk{
 		// What passers of acme get; owner, writer, stranger and nobody of the teams private,
 		// public, ended and ended below.
-		{get, "team/get", v("id", id), ".xLxxxxxL ..xL .... xxxL xxxL"},
-		{get, "team/get", v("id", id, "ftl", "1"), ".xLxxxxxL ..xL .... xxxL xxxL"},
-		{get, "team/get", v("id", id, "hidden_low", "0", "low", "1"), ".xLxxxxxL ..xL .... xxxL xxxL"},
-		{get, "team/get", v("id", id, "showcase_only", "1"), ".xxxxxxxx ..xx .... xxxx xxxx"},
-		{get, "team/get", v("name", name, "lookup_only", "1"), ".xxxxxxxx ..xx .... xxxx xxxx"},
+		{get, "team/get", v("id", id), ".-L-----L ..-L .... ---L ---L"},
+		{get, "team/get", v("id", id, "ftl", "1"), ".-L-----L ..-L .... ---L ---L"},
+		{get, "team/get", v("id", id, "hidden_low", "0", "low", "1"), ".-L-----L ..-L .... ---L ---L"},
+		{get, "team/get", v("id", id, "showcase_only", "1"), ".-------- ..-- .... ---- ----"},
+		{get, "team/get", v("name", name, "lookup_only", "1"), ".-------- ..-- .... ---- ----"},
 		{get, "team/exists", v("teamName", name), "..b.....L ...L ...L ...L ...L"},
 		{get, "team/mentiondesc", v("name", name), "..b.....L ..nL ...L nnnL nnnL"},
-		{get, "team/conflict_info", v("tid", id), ".xxxxxxxx ..xx .... xxxx xxxx"},
-		{get, "team/tlfid", v("team_id", id), "?xbxxxxxL ??xL ???L xxxL xxxL"},
+		{get, "team/conflict_info", v("tid", id), ".-------- ..-- .... ---- ----"},
+		{get, "team/tlfid", v("team_id", id), "?-b-----L ??-L ???L ---L ---L"},
 		{get, "team/team_ek", v("team_id", id), ".?b?????L ..?L ..?L ???L ???L"},
 		{get, "team/team_ek_box", v("team_id", id, "generation", "1"), ".?b?????L ..?L ..?L ???L ???L"},
 		{get, "team/member_eks", v("team_id", id), ".?b?????L ..?L ..?L ???L ???L"},
-		{get, "team/storage", v(entry...), ".xbxxxxxL ..xL ..xL xxxL xxxL"},
-		{post, "team/storage", v(append(entry, "ciphertext", "c", "team_key_gen", "9", "revision", "1", "ciphertext_version", "1")...), "gxbxxxxxL ggxL ggxL xxxL xxxL"},
-		{get, "team/storage/list", v("team_id", id), ".xbxxxxxL ..xL ..xL xxxL xxxL"},
+		{get, "team/storage", v(entry...), ".-b-----L ..-L ..-L ---L ---L"},
+		{post, "team/storage", v(append(entry, "ciphertext", "c", "team_key_gen", "9", "revision", "1", "ciphertext_version", "1")...), "g-b-----L gg-L gg-L ---L ---L"},
+		{get, "team/storage/list", v("team_id", id), ".-b-----L ..-L ..-L ---L ---L"},
 		{get, "team/member_showcase", v("tid", id), ".pbpppppL pppL pppL pppL pppL"},
 		{post, "team/member_showcase", v("tid", id, "is_showcased", "0"), ".pbpppppL pppL pppL pppL pppL"},
-		{post, "team/team_showcase", v("tid", id, "is_showcased", "0"), ".xbxxxxxL !xxL !!!L xxxL xxxL"},
-		{get, "team/access_requests", v("team", name), ".xbxxxxxL nnnL nnnL nnnL nnnL"},
-		{post, "team/deny_access", v("team", name, "uid", client.UIDOf("stranger1").String()), "txbxxxxxL nnnL nnnL nnnL nnnL"},
+		{post, "team/team_showcase", v("tid", id, "is_showcased", "0"), ".-b-----L !--L !!!L ---L ---L"},
+		{get, "team/access_requests", v("team", name), ".-b-----L nnnL nnnL nnnL nnnL"},
+		{post, "team/deny_access", v("team", name, "uid", client.UIDOf("stranger1").String()), "t-b-----L nnnL nnnL nnnL nnnL"},
 		{get, "team/disable_tars", v("tid", id), ".nbnnnnnL ..nL ..nL nnnL nnnL"},
-		{post, "team/disable_tars", v("tid", id, "disabled", "0"), ".nbnnnnnL nxnL nxnL nxnL nxnL"},
-		{post, "downgrade/team", v("team_id", id, "member_uids", client.UIDOf("writer1").String()), ".wbwwwwwL ..wL ..wL xxxL xxxL"},
-		{get, "teambot/box", v("team_id", id, "generation", "1", "application", "2"), "xxbxxxxxL xxxL xxxL xxxL xxxL"},
-		{post, "teambot/key_needed", v("team_id", id, "application", "2"), "xxbxxxxxL xxxL xxxL xxxL xxxL"},
+		{post, "team/disable_tars", v("tid", id, "disabled", "0"), ".nbnnnnnL n-nL n-nL n-nL n-nL"},
+		{post, "downgrade/team", v("team_id", id, "member_uids", client.UIDOf("writer1").String()), ".wbwwwwwL ..wL ..wL ---L ---L"},
+		{get, "teambot/box", v("team_id", id, "generation", "1", "application", "2"), "--b-----L ---L ---L ---L ---L"},
+		{post, "teambot/key_needed", v("team_id", id, "application", "2"), "--b-----L ---L ---L ---L ---L"},
 		{get, "merkle/path", v("leaf_id", id), "......... .... .... .... ...."},
 	}
 }
@@ -152,9 +152,9 @@ func TestAccessOfOthers(t *testing.T) {
 	}
 	for at, who := range []string{"owner", "reset", "stranger", "nobody"} {
 		for _, q := range []teamAsk{
-			{get, "team/conflict_info", url.Values{"tid": {p.once.ID.String()}}, ".xxx"},
-			{get, "team/get", url.Values{"id": {p.once.ID.String()}}, ".xxL"},
-			{get, "team/conflict_info", url.Values{"tid": {strings.Repeat("5a", 15) + "2e"}}, "xxxx"},
+			{get, "team/conflict_info", url.Values{"tid": {p.once.ID.String()}}, ".---"},
+			{get, "team/get", url.Values{"id": {p.once.ID.String()}}, ".--L"},
+			{get, "team/conflict_info", url.Values{"tid": {strings.Repeat("5a", 15) + "2e"}}, "----"},
 		} {
 			if got := d.asked(t, c, who, q.method, q.endpoint, q.args, nil); got != codes[q.want[at]] {
 				t.Errorf("%s %s for %s: status %d, want %d", q.endpoint, q.args.Encode(), who, got, codes[q.want[at]])

@@ -202,6 +202,18 @@ func (r *run) server() *client.Server {
 // verifier is a strict client that knows nothing but w.
 func (r *run) verifier(w *client.Witness) *client.Verifier { return client.NewVerifier(r.client, w) }
 
+// signUp is a new account with one device, whose client knows nothing else.
+func (r *run) signUp(t testing.TB, name string) *client.Account {
+	t.Helper()
+	a, err := client.Signup(t.Context(), r.verifier(strictWitness()), client.SignupOptions{
+		Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "desk",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // strictWitness allows no root to be older than the one before.
 func strictWitness() *client.Witness {
 	w := client.NewWitness()

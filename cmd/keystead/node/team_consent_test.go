@@ -109,17 +109,7 @@ func TestImplicitTeamBringsBack(t *testing.T) {
 	ctx := t.Context()
 	r := newLab(t).mustStart(t)
 	defer r.mustStop(t)
-	var people []*client.Account
-	for _, name := range []string{"alice", "bob"} {
-		a, err := client.Signup(ctx, r.verifier(strictWitness()), client.SignupOptions{
-			Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "desk",
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		people = append(people, a)
-	}
-	alice, bob := people[0], people[1]
+	alice, bob := r.signUp(t, "alice"), r.signUp(t, "bob")
 	team, err := alice.CreateImplicitTeam(ctx, false, map[client.UserVersion]client.TeamRole{bob.Version(): client.RoleOwner}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -156,17 +146,7 @@ func TestImplicitTeamLeftBehind(t *testing.T) {
 	ctx := t.Context()
 	r := newLab(t).mustStart(t)
 	defer r.mustStop(t)
-	var people []*client.Account
-	for _, name := range []string{"alice", "bob"} {
-		a, err := client.Signup(ctx, r.verifier(strictWitness()), client.SignupOptions{
-			Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "desk",
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		people = append(people, a)
-	}
-	alice, bob := people[0], people[1]
+	alice, bob := r.signUp(t, "alice"), r.signUp(t, "bob")
 	if _, err := alice.CreateImplicitTeam(ctx, false, map[client.UserVersion]client.TeamRole{bob.Version(): client.RoleOwner}, nil); err != nil {
 		t.Fatal(err)
 	}

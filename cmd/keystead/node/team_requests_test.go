@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/keystead/keystead/bench/client"
 	"github.com/keystead/keystead/engine/clock"
 	"github.com/keystead/keystead/engine/jobs"
 )
@@ -22,17 +21,7 @@ func TestTeamRequestAfterReset(t *testing.T) {
 	l.clock, l.time = now.Now, now.Now
 	r := l.mustStart(t)
 	defer r.mustStop(t)
-	var people []*client.Account
-	for _, name := range []string{"alice", "bob"} {
-		a, err := client.Signup(ctx, r.verifier(strictWitness()), client.SignupOptions{
-			Name: name, Stream: client.CheapStream([]byte(name)), DeviceName: "desk",
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		people = append(people, a)
-	}
-	alice, bob := people[0], people[1]
+	alice, bob := r.signUp(t, "alice"), r.signUp(t, "bob")
 	if _, err := alice.CreateTeam(ctx, "before"); err != nil {
 		t.Fatal(err)
 	}

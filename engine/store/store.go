@@ -364,7 +364,7 @@ func (s *Store) fail(err error) {
 const viewsWithin = 10 * time.Second
 
 // ErrInUse says that the database was left open, because somebody still read a view.
-var ErrInUse = errors.New("a view of the store is still read")
+var ErrInUse = errors.New("the store was left open, because somebody still reads it; nothing is lost, and the folder is free once this process has ended")
 
 // Close finishes what was queued, waits until all views are closed, and closes the
 // database; a View taken later reads nothing but ErrStopped. Of a store that has

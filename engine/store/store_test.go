@@ -216,6 +216,21 @@ func TestCloseWaitsForReaders(t *testing.T) {
 	}
 }
 
+// Who never stops reading does not keep the store from ending, and reads on unharmed.
+func TestCloseGivesUpOnReaders(t *testing.T) {
+	t.Parallel()
+	s := open(t, memOptions(t, vfs.NewMem()))
+	update(t, s, set("a", "value"))
+	v := s.View()
+	defer v.Close()
+	if err := s.Close(); !errors.Is(err, store.ErrInUse) {
+		t.Errorf("close: %v", err)
+	}
+	if got := mustContents(t, v); !maps.Equal(got, map[string]string{"a": "value"}) {
+		t.Errorf("read %v afterwards", got)
+	}
+}
+
 // What Get returns belongs to the caller: changing it changes nothing in the store.
 func TestGetReturnsACopy(t *testing.T) {
 	t.Parallel()

@@ -124,7 +124,7 @@ func (p *TeamPost) postAndLoad(ctx context.Context, id TeamID) (*Team, error) {
 }
 
 // entropy is what makes the contents of a stub impossible to guess.
-// client: go/libkb/util.go:LinkEntropy
+// client: go/libkb/kbsig.go:LinkEntropy
 func (a *Account) entropy() (string, error) {
 	var b [18]byte
 	_, err := io.ReadFull(a.Server().Random, b[:])

@@ -315,7 +315,7 @@ func teamCloseRequests(c *call) (any, error) {
 }
 
 // teamBlocks: GET team/blocks: teams that the caller has left for good.
-// client: go/engine/team_blocks_get.go:teamBlocksResult
+// client: go/engine/team_blocks_get.go:TeamBlocksGet.Run
 func teamBlocks(c *call) (any, error) {
 	list, err := joining.Blocked(c.view(), c.who.UID)
 	if err != nil {

@@ -93,7 +93,7 @@ func (g *teamGetter) listed(upTo kbsig.Seqno) error {
 }
 
 // keyLinks are the links that brought the generations which a fast load is about: it
-// reads the public keys there. client: go/teams/ftl.go:FastTeamChainLoader.perTeamKeyCheck
+// reads the public keys there. client: go/teams/ftl.go:readPerTeamKey
 func (g *teamGetter) keyLinks() (map[kbsig.Seqno]bool, error) {
 	out := make(map[kbsig.Seqno]bool)
 	if !g.q.fast {
@@ -259,7 +259,7 @@ func (g *teamGetter) box() error {
 
 // masks adds the server's half of the application keys: for a whole load those of all
 // generations from the newest that the caller has, for a fast one those that it names.
-// client: go/teams/loader2.go:TeamLoader.checkReaderKeyMaskCoverage, go/teams/ftl.go:readDownMasks
+// client: go/teams/loader2.go:TeamLoader.checkReaderKeyMaskCoverage, go/teams/ftl.go:FastTeamChainLoader.putRKMs
 func (g *teamGetter) masks() error {
 	if !g.a.Masks() || g.q.fill || g.q.fast && len(g.q.applied) == 0 {
 		return nil

@@ -35,7 +35,7 @@ type memberInfoJSON struct {
 
 // teamsForUser: GET team/for_user: the teams that the caller, or somebody else in teams
 // of the caller's, is in. client: go/teams/list.go:getTeamsListFromServer,
-// go/teams/team_role_map.go:TeamRoleMapManager.update
+// go/teams/team_role_map.go:TeamRoleMapManager.load
 func teamsForUser(c *call) (any, error) {
 	if c.flag("compact") {
 		return c.roleMap()
@@ -282,7 +282,7 @@ func teamOfTLF(c *call) (any, error) {
 	}{id.String()}, nil
 }
 
-// tlfOfTeam: GET team/tlfid. client: go/chat/teams.go:teamIDToTLFIDMap.Lookup
+// tlfOfTeam: GET team/tlfid. client: go/chat/teams.go:tlfIDToTeamIDMap.LookupTLFID
 func tlfOfTeam(c *call) (any, error) {
 	a, err := c.teamAccess("team_id")
 	if err != nil {

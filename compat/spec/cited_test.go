@@ -31,7 +31,7 @@ const sourceVariable = "KEYSTEAD_CLIENT_SRC"
 const marker = "client:"
 
 var (
-	citedFile   = regexp.MustCompile(`^[A-Za-z0-9_\-./]+\.(?:go|avdl|js|ts|tsx|json)\b`)
+	citedFile   = regexp.MustCompile(`^[A-Za-z0-9_+\-./]+\.(?:go|avdl|js|ts|tsx|json|java|mm)\b`)
 	citedFolder = regexp.MustCompile(`^(?:go|protocol|shared|github\.com)(?:/[A-Za-z0-9_\-.]*[A-Za-z0-9_\-])+`)
 	citedSymbol = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*`)
 )

@@ -23,7 +23,7 @@ const (
 )
 
 // Visibility says who may find a user by an address.
-// client: go/protocol/keybase1/identify_common.go:IdentityVisibility
+// client: go/protocol/keybase1/common.go:IdentityVisibility
 type Visibility int
 
 // The visibilities.

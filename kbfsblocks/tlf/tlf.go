@@ -63,7 +63,7 @@ func ParseFolder(kind, name string) (Folder, error) {
 	}
 	f := Folder{Kind(n), name}
 	if f.Kind == Public {
-		// As old clients wrote it. client: go/kbfs/favorites/favorites.go:NewFolderFromProtocol
+		// As old clients wrote it. client: go/kbfs/favorites/data_types.go:NewFolderFromProtocol
 		f.Name = strings.TrimSuffix(name, "#public")
 	}
 	return f, f.check()

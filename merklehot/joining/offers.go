@@ -10,7 +10,7 @@ import (
 )
 
 // Types of invites that the server treats in a way of its own.
-// client: go/protocol/keybase1/extras.go:TeamInviteTypeFromString
+// client: go/teams/teams.go:TeamInviteTypeFromString
 const (
 	typeKeybase = "keybase"
 	typeEmail   = "email"

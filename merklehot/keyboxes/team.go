@@ -58,7 +58,7 @@ func DropTeamBox(tx *store.Tx, t kbsig.TeamID, u kbsig.UID) { tx.Delete(keys.Tea
 
 // TeamPrevs calls fn for the sealed seeds of a team above a generation, oldest first:
 // the text of generation g opens with seed g and holds seed g-1.
-// client: go/teams/loader2.go:TeamLoader.unboxKBFSCryptKeys, TeamLoader.checkPerTeamKeyBoxes
+// client: go/teams/loader2.go:unboxPerTeamSecrets
 func TeamPrevs(r store.Reader, t kbsig.TeamID, above int64, fn func(generation int64, sealed string) error) error {
 	lo := keys.TeamPrev(t, max(above, 0)+1)
 	return r.Scan(lo, keys.End(keys.TeamPrevs(t)), func(k, v []byte) error {

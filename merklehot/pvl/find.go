@@ -80,7 +80,7 @@ func (s *Selector) UnmarshalJSON(b []byte) error {
 }
 
 // Select finds what a path selects in a document that decodeJSON read. What is not
-// there is left out. client: go/jsonhelpers/jsonhelpers.go:AtSelectorPath
+// there is left out. client: go/jsonhelpers/json_helpers.go:AtSelectorPath
 func Select(doc any, path []Selector) []any {
 	if len(path) == 0 {
 		return []any{doc}
@@ -131,7 +131,7 @@ func SelectIn(page []byte, path []Selector) ([]any, error) {
 }
 
 // simple is a value that is text, a whole number or a truth value, as text.
-// client: go/jsonhelpers/jsonhelpers.go:JSONStringSimple
+// client: go/jsonhelpers/json_helpers.go:JSONStringSimple
 func simple(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:

@@ -21,7 +21,7 @@ type Env interface {
 	Hidden(t kbsig.TeamID) (generation int64, err error)
 }
 
-// begin is the state after a first link. client: go/teams/chain.go:LinkTypeTeamRoot
+// begin is the state after a first link. client: go/teams/chain.go:teamSigchainPlayer.addInnerLink
 func begin(l *Link) (*State, error) {
 	if l.Name.Depth() > depthMax {
 		return nil, Refuse(KindName, "a name of %d parts", l.Name.Depth()+1)
@@ -280,7 +280,7 @@ func (s *State) setMembers(l *Link, needOwner, first bool) error {
 	return nil
 }
 
-// changeMembership: client: go/teams/chain.go:LinkTypeChangeMembership
+// changeMembership: client: go/teams/chain.go:teamSigchainPlayer.addInnerLink
 func (s *State) changeMembership(l *Link, g signer) error {
 	demotes, err := s.demotesOwner(l)
 	if err != nil {
@@ -390,7 +390,7 @@ func (s *State) nameSubteam(l *Link) error {
 	return save(s, name(rowSub, sub.ID[:]), append(points[:len(points):len(points)], point))
 }
 
-// rename: client: go/teams/chain.go:LinkTypeRenameUpPointer
+// rename: client: go/teams/chain.go:teamSigchainPlayer.addInnerLink
 func (s *State) rename(l *Link) error {
 	switch own := s.Name(); {
 	case s.h.Parent == nil:

@@ -100,7 +100,7 @@ func (s *State) checkInvite(i Invite, byOwner bool) error {
 }
 
 // checkImplicitInvites: who is invited was there before, and who is uninvited is invited
-// anew. client: go/teams/chain.go:LinkTypeInvite
+// anew. client: go/teams/chain.go:teamSigchainPlayer.addInnerLink
 func (s *State) checkImplicitInvites(l *Link) error {
 	added := make(map[kbsig.UID]bool)
 	for _, i := range l.Invites.Added {
@@ -258,7 +258,7 @@ func gets(l *Link, uv kbsig.UserVersion, r Role) bool {
 
 // checkImplicitChange: members of an implicit team change by accepting an invitation, by
 // coming back after a reset, and bots as they like.
-// client: go/teams/chain.go:LinkTypeChangeMembership
+// client: go/teams/chain.go:teamSigchainPlayer.addInnerLink
 func (s *State) checkImplicitChange(l *Link) error {
 	invitees := make(map[kbsig.UID]bool)
 	for _, c := range l.Completed {

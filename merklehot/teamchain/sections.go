@@ -143,7 +143,7 @@ func (l *Link) readKBFS(t *kbsig.JSONSection) {
 }
 
 // parseTLFID: 16 bytes, the last of which tells what kind of folder it is.
-// client: go/protocol/keybase1/extras.go:TLFIDFromString
+// client: go/protocol/keybase1/extras.go:TLFID.ToBytes
 func parseTLFID(s string) (string, error) {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != 16 || !hexPattern.MatchString(s) {

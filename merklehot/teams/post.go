@@ -226,7 +226,7 @@ func LegacyTLFs(r store.Reader, t kbsig.TeamID) ([]LegacyTLF, error) {
 	return out, err
 }
 
-// hash is what a link quotes of the keys. client: go/teams/kbfs.go
+// hash is what a link quotes of the keys. client: go/teams/loader2.go:TeamLoader.unboxKBFSCryptKeys
 func (l *LegacyTLF) hash() string {
 	h := sha256.Sum256([]byte(l.EncryptedKeyset))
 	return hex.EncodeToString(h[:])

@@ -49,7 +49,7 @@ type Reaction struct {
 // Status is how a vouch stands.
 type Status int
 
-// Statuses. client: go/protocol/keybase1/wot.go:WotStatusType
+// Statuses. client: go/protocol/keybase1/common.go:WotStatusType
 const (
 	StatusNone     Status = 0 // about accounts that were reset since
 	StatusProposed Status = 1
